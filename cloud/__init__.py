@@ -1,0 +1,1 @@
+"""The service: stores the events, shows the counts."""

@@ -1,0 +1,1 @@
+"""What the parts agree on; imports nothing of ours."""

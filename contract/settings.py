@@ -1,0 +1,57 @@
+"""How every part reads its settings: one TOML file, documented at the field, frozen, and a typo is an error."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contract.errors import ContractError
+from contract.wire import first_fault
+
+
+class Settings(BaseModel):
+    """Base of every settings table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:
+        """Read `path` (all defaults without one), then put `overrides` over it.
+
+        Raises ContractError that names the file, the field and what is known there.
+        """
+        values: dict[str, Any] = {}
+        if path is not None:
+            try:
+                values = tomllib.loads(path.read_text())
+            except OSError as error:
+                raise ContractError(f"cannot read the settings {path}: {error.strerror}") from error
+            except ValueError as error:
+                raise ContractError(f"{path} is not TOML: {error}") from error
+        for key, value in (overrides or {}).items():
+            _put(values, key.split("."), value)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ContractError(f"settings {path or '(defaults)'}: {_explain(cls, error)}") from error
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
+
+
+def _explain(settings: type[BaseModel], error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if fault["type"] != "extra_forbidden":
+        return first_fault(error)
+    table: Any = settings
+    for part in fault["loc"][:-1]:
+        field = table.model_fields.get(str(part)) if isinstance(table, type) and issubclass(table, BaseModel) else None
+        table = field.annotation if field else None
+    known = (
+        ", ".join(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else "see the docs"
+    )
+    return f"unknown setting '{'.'.join(map(str, fault['loc']))}'; known here: {known}"

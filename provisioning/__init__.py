@@ -1,0 +1,1 @@
+"""Before the first boot: identities and what a card must carry."""

@@ -1,0 +1,1 @@
+"""From labelled photographs to the file that runs on the door."""
