@@ -36,7 +36,7 @@ class CropHeader(Wire):
     window: UUID = Field(description="The sampling window it was drawn in.")
     window_passes: Count = Field(description="Passes in that window: what the sample stands for.")
     weight: Annotated[float, Field(ge=1)] | None = Field(
-        description="Inverse inclusion probability; null: training only."
+        default=None, description="Inverse inclusion probability; null: training only."
     )
     scores: tuple[Ratio, Ratio, Ratio] = Field(description="Class scores in label order.")
     box: tuple[Ratio, Ratio, Ratio, Ratio] = Field(description="The face in the crop, corners in the unit square.")

@@ -44,7 +44,10 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _explain(settings: type[BaseModel], error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    fault = next(
+        (one for one in faults if one["type"] == "extra_forbidden"), faults[0]
+    )  # a typo explains what is missing
     if fault["type"] != "extra_forbidden":
         return first_fault(error)
     table: Any = settings

@@ -1,7 +1,7 @@
 """A generated door: drawn people walk past a fixed camera, and every crossing is known exactly."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ LINES: dict[Kind, tuple[float, float, float, float]] = {
 }
 Owners = npt.NDArray[np.int16]  # which walker owns each pixel of the finished picture, -1: none
 Tone = npt.NDArray[np.float64]
+
+Progress = Callable[[int, int], None]  # frames done, frames in all
 
 INCORRECT: tuple[Wear, ...] = ("nose_out", "nose_out", "under_chin", "one_ear")
 
@@ -177,7 +179,7 @@ class Scene:
         )  # fmt: skip
 
 
-def write_clip(scene: Scene, path: Path) -> None:
+def write_clip(scene: Scene, path: Path, *, progress: Progress | None = None) -> None:
     """Encode the scene as MPEG-4, with its truth beside it as JSON (`<clip>.truth.json`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), scene.fps, (WIDTH, HEIGHT))
@@ -185,6 +187,8 @@ def write_clip(scene: Scene, path: Path) -> None:
         raise OSError(f"cannot write a video to {path}: is the folder writable?")
     for index in range(scene.frames):
         writer.write(scene.render(index)[0])
+        if progress:
+            progress(index + 1, scene.frames)
     writer.release()
     truth = {
         "kind": scene.kind,
@@ -201,7 +205,7 @@ def truth_path(clip: Path) -> Path:
     return clip.with_suffix(".truth.json")
 
 
-def write_dataset(folder: Path, *, images: int, seed: int) -> None:
+def write_dataset(folder: Path, *, images: int, seed: int, progress: Progress | None = None) -> None:
     """Write labelled frames of many scenes as a YOLO data set, for training: no two from one scene are neighbours."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
@@ -211,6 +215,8 @@ def write_dataset(folder: Path, *, images: int, seed: int) -> None:
         rows = [_yolo_row(face) for face in faces if face.visible >= 0.55]
         (folder / "labels" / f"{name}.txt").write_text("".join(rows))
         names.append(f"./images/{name}.jpg\n")
+        if progress:
+            progress(len(names), images)
     (folder / "all.txt").write_text("".join(names))
     listed = "".join(f"  {index}: {label}\n" for index, label in enumerate(LABELS))
     (folder / "data.yaml").write_text(f"path: .\ntrain: all.txt\nval: all.txt\nnames:\n{listed}")

@@ -53,6 +53,15 @@ def load(network: Network, path: Path) -> int:
     return len(fitting)
 
 
+def load_all(network: Network, path: Path) -> None:
+    """As `load`, but every tensor must be there; raises ContractError otherwise."""
+    fitting, needed = load(network, path), len(network.state_dict())
+    if fitting != needed:
+        raise ContractError(
+            f"{path} fills {fitting} of {needed} tensors: it is a base to train from, not trained weights"
+        )
+
+
 def save(network: torch.nn.Module, path: Path) -> None:
     """Write every tensor of `network` as float16 (counters as they are) into a compressed .npz."""
     arrays = {

@@ -1,0 +1,46 @@
+# maskfleet: `make demo` shows it, `make test` tests it.
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: help setup demo test test-trainer trainer-environments check fix bench lock docs
+
+help: ## list the words
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+
+setup: ## install what is missing: Python packages into .venv, mosquitto from the distribution
+	@./deploy/setup.sh demo
+
+demo: setup ## broker, cloud and doors on this machine; DEMO_SECONDS=60 ends it by itself
+	@exec $(PYTHON) -m rehearsal demo
+
+test: ## all tests that need no torch and no TensorFlow (also installs PostgreSQL and Chromium)
+	@./deploy/setup.sh test
+	@$(MAKE) --no-print-directory check
+	$(PYTHON) -m pytest -m "not trainer"
+
+test-trainer: trainer-environments ## real training and conversion on a tiny set, in environments outside the checkout
+	$(PYTHON) -m pytest -m trainer
+
+trainer-environments: setup ## install the training and conversion environments (once, minutes)
+	@$(PYTHON) -m trainer environments
+
+check: ## formatting, lint, types
+	@$(VENV)/bin/ruff format --check --quiet . || { echo 'not formatted: run `make fix`'; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+
+fix: ## format, and mend what lint can mend
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: setup ## measure the device's loop against the bare interpreter, side by side
+	@$(PYTHON) -m bench.overhead
+
+lock: ## pin what is installed in .venv now
+	@{ echo "# Every package of the development environment, exactly; 'make lock' writes it. Installed with --no-deps."; \
+	$(PYTHON) -m pip freeze --exclude-editable | grep -v '^#' \
+	| sed -E "s/^((tflite-runtime|backports.strenum)==.*)$$/\1 ; python_version < '3.12'/"; } >constraints.txt
+
+docs: ## write the generated documents anew: JSON Schema, AsyncAPI, settings
+	@$(PYTHON) docs/generate.py

@@ -1,0 +1,108 @@
+"""`agent run` counts at a door; `agent replay` counts a clip."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from agent.config import FACTORY_MODEL, AgentSettings
+from agent.vision.geometry import Line
+from contract.errors import ContractError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, or 2 with one line on stderr that says what to do."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        if options.command == "run":
+            _run(options)
+        else:
+            _replay(options)
+    except ContractError as error:
+        print(f"agent: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has had enough
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="agent", description="The agent at the door.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="count at this door until stopped")
+    run.add_argument("--config", type=Path, required=True, help="settings file, TOML; see docs/settings.md")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting over the file's, e.g. camera.source=0",
+    )
+    replay = commands.add_parser("replay", help="count a clip, or recorded detections; nothing is stored or sent")
+    replay.add_argument("clip", type=Path, nargs="?", help="a video file")
+    replay.add_argument(
+        "--detections",
+        type=Path,
+        metavar="FILE.jsonl",
+        help='lines {"at_ms": t, "boxes": [[x0,y0,x1,y1,confidence,class], ...]}',
+    )
+    replay.add_argument(
+        "--line", default="0,0.5,1,0.5", help="x0,y0,x1,y1 in the unit square; crossing to its right-hand side is `in`"
+    )
+    replay.add_argument(
+        "--model", type=Path, default=FACTORY_MODEL, help="int8 TFLite file with its manifest.json beside it"
+    )
+    replay.add_argument(
+        "--fps", type=float, help="thin a clip out to about this rate; space recorded detections evenly"
+    )
+    replay.add_argument("--json", action="store_true", help="JSON lines: one per pass, then a summary")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from agent.app import Door
+
+    overrides = dict(_pair(text) for text in options.set)
+    door = Door(AgentSettings.load(options.config, overrides))
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    door.run(stop)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ContractError(f"--set takes KEY=VALUE, not {text!r}")
+    return key, value
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from agent.replay import replay_clip, replay_detections
+
+    line = Line.parse(options.line)
+    if options.fps is not None and options.fps <= 0:
+        raise ContractError(f"--fps must be above 0, not {options.fps:g}")
+    if bool(options.clip) == bool(options.detections):
+        raise ContractError("replay takes a clip or --detections FILE.jsonl, one of the two")
+    if options.detections:
+        replay_detections(
+            options.detections, line=line, fps=options.fps, as_json=options.json, out=sys.stdout, progress=sys.stderr
+        )
+    else:
+        replay_clip(
+            options.clip,
+            model=options.model,
+            line=line,
+            fps=options.fps,
+            as_json=options.json,
+            out=sys.stdout,
+            progress=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What a door agent must be told; everything else has a default."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from agent.vision.geometry import Line
+from contract.errors import ContractError
+from contract.identity import DeviceId
+from contract.release import MODEL_NAME
+from contract.settings import Settings
+
+FACTORY_MODEL = Path(__file__).parent / "models" / "factory" / MODEL_NAME
+
+
+class CameraSettings(Settings):
+    """`[camera]`: where frames come from."""
+
+    source: str = "picamera"
+    """`picamera`, a USB camera's number (`0`), an `rtsp://` address, or the path of a clip that is played as if live."""
+    loop: bool = False
+    """Start a clip again at its end."""
+    width: Annotated[int, Field(ge=160, le=1920)] = 640
+    """Frame width in px asked of the Pi's camera."""
+    height: Annotated[int, Field(ge=120, le=1080)] = 480
+    """Frame height in px asked of the Pi's camera."""
+    fps: Annotated[float, Field(gt=0, le=60)] = 15.0
+    """The most frames a second to look at; counting needs 12 or more."""
+
+
+class DoorSettings(Settings):
+    """`[door]`: what counts as passing."""
+
+    line: tuple[float, float, float, float] = (0.0, 0.5, 1.0, 0.5)
+    """The threshold x0,y0,x1,y1 in the unit square, y down; crossing to its right-hand side is `in` (here: downwards)."""
+
+    @field_validator("line")
+    @classmethod
+    def _a_line(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        try:
+            Line.of(*value)
+        except ContractError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+class ModelSettings(Settings):
+    """`[model]`: what looks at the frames."""
+
+    path: Path = FACTORY_MODEL
+    """A full-integer TFLite file with its `manifest.json` beside it; by default the one the agent came with."""
+    threads: Annotated[int, Field(ge=1, le=4)] = 1
+    """Interpreter threads on the CPU."""
+
+
+class BrokerSettings(Settings):
+    """`[broker]`: where events go."""
+
+    url: Annotated[str, Field(pattern=r"^mqtt://[^/:]+(:\d{1,5})?$")] = "mqtt://127.0.0.1:1883"
+    """`mqtt://host:port` of the MQTT 5 broker."""
+    heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """Seconds between two heartbeats."""
+
+
+class OutboxSettings(Settings):
+    """`[outbox]`: what waits for the cloud's acknowledgement."""
+
+    folder: Path = Path("/var/lib/maskfleet/outbox")
+    """A folder of the agent's own; made if missing."""
+    cap_bytes: Annotated[int, Field(ge=64 * 1024)] = 200 * 1024 * 1024
+    """Most bytes kept; over it the oldest crops go first, and events are refused last."""
+
+
+class AgentSettings(Settings):
+    """The agent's settings file, TOML."""
+
+    device: DeviceId
+    """This door's name: 2 to 39 of a-z, 0-9 and `-`."""
+    time_resolution_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Passes are stamped no finer than this many seconds, for privacy."""
+    camera: CameraSettings = CameraSettings()
+    door: DoorSettings = DoorSettings()
+    model: ModelSettings = ModelSettings()
+    broker: BrokerSettings = BrokerSettings()
+    outbox: OutboxSettings = OutboxSettings()

@@ -1,0 +1,123 @@
+"""Pixels to detections: letterbox, the interpreter, the decoder that the model's manifest names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agent.vision.geometry import Box
+from agent.vision.runtime import Interpreter, open_model
+from agent.vision.yolo import BINS, Maps, Pixels, Scale, decode, letterbox, suppress
+from contract.errors import ContractError
+from contract.events import Accelerator
+from contract.labels import LABELS, Label
+from contract.release import Head, Manifest, read_manifest
+
+NMS_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One face in one frame."""
+
+    box: Box
+    label: Label
+    confidence: float  # 0..1
+    scores: tuple[float, ...]  # 0..1 per label, in label order
+
+
+class Detector:
+    """A model with its manifest, ready to look at frames."""
+
+    accelerator = Accelerator.CPU
+
+    def __init__(
+        self, interpreter: Interpreter, manifest: Manifest, *, thresholds: dict[Label, float] | None = None
+    ) -> None:
+        self.manifest = manifest
+        self._interpreter = interpreter
+        self._thresholds = [(thresholds or manifest.thresholds)[label] for label in LABELS]
+        self._input = _require_input(interpreter, manifest)
+        self._heads = _require_heads(interpreter, manifest)
+
+    @classmethod
+    def load(
+        cls, model: Path, *, threads: int = 1, thresholds: dict[Label, float] | None = None, runtime: str | None = None
+    ) -> "Detector":
+        """Raises ContractError for a missing, foreign, non-int8 or unknown-head model."""
+        manifest = read_manifest(model)
+        return cls(open_model(model, threads=threads, runtime=runtime), manifest, thresholds=thresholds)
+
+    def detect(self, pixels: Pixels) -> list[Detection]:
+        """Faces in a BGR frame (height, width, 3), best first, boxes in the unit square of the frame."""
+        tensor, placement = letterbox(pixels, self.manifest.input_size)
+        self._interpreter.set_tensor(self._input, tensor)
+        self._interpreter.invoke()
+        boxes, scores = decode([head.read(self._interpreter) for head in self._heads], self._thresholds)
+        kept = suppress(boxes, scores, iou=NMS_IOU)
+        height, width = pixels.shape[:2]
+        spot = np.array([placement.left, placement.top] * 2, np.float32)
+        corners = (boxes[kept] - spot) / placement.scale / np.array([width, height] * 2, np.float32)
+        return [
+            _detection(corner, score)
+            for corner, score in zip(corners.clip(0, 1).tolist(), scores[kept].tolist(), strict=True)
+        ]
+
+
+def _detection(corners: list[float], scores: list[float]) -> Detection:
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return Detection(Box(*corners), LABELS[best], scores[best], tuple(scores))
+
+
+@dataclass(frozen=True, slots=True)
+class _HeadPair:
+    """The output tensors of one stride."""
+
+    stride: int
+    boxes: int
+    classes: int
+    box_scale: Scale
+    class_scale: Scale
+
+    def read(self, interpreter: Interpreter) -> Maps:
+        boxes, classes = interpreter.get_tensor(self.boxes)[0], interpreter.get_tensor(self.classes)[0]
+        return Maps(self.stride, boxes, classes, self.box_scale, self.class_scale)
+
+
+def _require_input(interpreter: Interpreter, manifest: Manifest) -> int:
+    (details, *others) = interpreter.get_input_details()
+    size = manifest.input_size
+    if others or details["dtype"] != np.int8:
+        raise ContractError(
+            f"the model takes {np.dtype(details['dtype']).name}, not int8: export it full-integer (`trainer export`)"
+        )
+    if tuple(details["shape"]) != (1, size, size, 3):
+        raise ContractError(f"the model takes {tuple(details['shape'])}, but its manifest says (1, {size}, {size}, 3)")
+    step, zero = details["quantization"]
+    if zero != -128 or abs(step - 1 / 255) > 1e-5:
+        raise ContractError(
+            f"the model's input is scaled by {step:.6f} from {zero}; expected 1/255 from -128 (plain RGB bytes)"
+        )
+    return int(details["index"])
+
+
+def _require_heads(interpreter: Interpreter, manifest: Manifest) -> list[_HeadPair]:
+    """Find the six maps by their shapes, since the converter shuffles the outputs."""
+    if manifest.head is not Head.YOLOV5U_CUT:
+        raise ContractError(f"no decoder for head layout {manifest.head!r} in this agent; update the agent first")
+    found = {}
+    for details in interpreter.get_output_details():
+        if details["dtype"] != np.int8:
+            raise ContractError("the model's outputs are not int8: export it full-integer (`trainer export`)")
+        step, zero = details["quantization"]
+        found[tuple(int(side) for side in details["shape"])] = (int(details["index"]), Scale(float(step), int(zero)))
+    heads = []
+    for stride in (8, 16, 32):
+        side = manifest.input_size // stride
+        boxes, classes = found.get((1, side, side, 4 * BINS)), found.get((1, side, side, len(LABELS)))
+        if boxes is None or classes is None or len(found) != 6:
+            raise ContractError(
+                f"the model's outputs {sorted(found)} are not the six maps of head layout '{manifest.head}' at {manifest.input_size} px"
+            )
+        heads.append(_HeadPair(stride, boxes[0], classes[0], boxes[1], classes[1]))
+    return heads

@@ -1,0 +1,81 @@
+"""A model file and what must be known to run it: the trainer writes the manifest, the device refuses a file without one."""
+
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from contract.crops import Digest
+from contract.errors import ContractError
+from contract.labels import LABELS, Label
+from contract.wire import Count, Ratio, Wire
+
+MODEL_NAME = "model.tflite"
+MANIFEST_NAME = "manifest.json"
+MANIFEST_LIMIT = 64 * 1024
+
+
+class Head(StrEnum):
+    """How the output tensors become boxes; another layout is another decoder, never guessed."""
+
+    YOLOV5U_CUT = "yolov5u-cut"  # per stride: 4 x 16 distance bins and the class logits, both int8, before any decoding
+
+
+class Manifest(Wire):
+    """What a model file is; lies beside it as `manifest.json`."""
+
+    release: Count = Field(description="Grows with every release; 0 is what the card was flashed with.")
+    digest: Digest = Field(description="SHA-256 of the model file.")
+    size: Count = Field(description="Bytes of the model file.")
+    head: Head
+    input_size: Annotated[int, Field(ge=32, le=1280, multiple_of=32)] = Field(
+        description="Side of the square input in px."
+    )
+    labels: tuple[Label, ...] = Field(description="Class names in the order of the class logits.")
+    thresholds: dict[Label, Ratio] = Field(description="Confidence from which a detection of this class counts.")
+    compiled_for_edge_tpu: bool = Field(description="True only where Edge TPU's compiler made this very file.")
+    trained_on: dict[str, Any] = Field(
+        default_factory=dict, description="Data sets, epochs, base, seed, tool versions."
+    )
+    metrics: dict[str, Any] = Field(
+        default_factory=dict, description="Scores of this file, as `trainer evaluate` printed them."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.labels != LABELS:
+            raise ValueError(f"labels must be {[str(label) for label in LABELS]}, in this order")
+        if set(self.thresholds) != set(LABELS):
+            raise ValueError("thresholds must name every label once")
+        return self
+
+
+def read_manifest(model: Path) -> Manifest:
+    """The manifest beside `model`, checked against the file's bytes.
+
+    Raises ContractError that says what is missing or does not fit: file, manifest, head layout, digest.
+    """
+    try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise ContractError(f"cannot read the model {model}: {error.strerror}") from error
+    beside = model.with_name(MANIFEST_NAME)
+    try:
+        payload = beside.read_bytes()
+    except OSError as error:
+        raise ContractError(
+            f"{model} has no {MANIFEST_NAME} beside it, so its head layout and thresholds are unknown; "
+            "`trainer export` writes both"
+        ) from error
+    try:
+        manifest = Manifest.decode(payload, limit=MANIFEST_LIMIT)
+    except ContractError as error:
+        raise ContractError(f"{beside}: {error}") from error
+    digest = sha256(content).hexdigest()
+    if digest != manifest.digest:
+        raise ContractError(
+            f"{model} is not the file that {beside} describes: its SHA-256 is {digest[:12]}..., not {manifest.digest[:12]}..."
+        )
+    return manifest

@@ -1,0 +1,74 @@
+"""`python -m rehearsal`: the demo, and generated scenes as clips or as a data set."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rehearsal.demo import ROOT, run
+from rehearsal.processes import RehearsalError
+from rehearsal.scene import LINES, Scene, write_clip, write_dataset
+
+
+def main() -> int:
+    """Run the command; returns the exit code: 0, or 2 with one line on stderr that says what to do."""
+    options = _parser().parse_args()
+    try:
+        options.play(options)
+    except RehearsalError as error:
+        print(f"rehearsal: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal", description="The fleet without hardware.")
+    plays = parser.add_subparsers(required=True)
+    demo = plays.add_parser("demo", help="broker, cloud and doors on this machine; DEMO_SECONDS=60 ends it by itself")
+    demo.add_argument("--port", type=int, default=0, help="the page's port; a free one by default")
+    demo.set_defaults(play=_demo)
+    scene = plays.add_parser("scene", help="draw one clip, with its exact truth beside it")
+    scene.add_argument("out", type=Path, help="for example door.mp4")
+    scene.add_argument("--kind", choices=sorted(LINES), default="passage")
+    scene.add_argument("--seed", type=int, default=1)
+    scene.add_argument("--people", type=int, default=40)
+    scene.set_defaults(play=_scene)
+    dataset = plays.add_parser("dataset", help="draw labelled frames for training")
+    dataset.add_argument("out", type=Path, help="a folder")
+    dataset.add_argument("--images", type=int, default=420)
+    dataset.add_argument("--seed", type=int, default=50_000)
+    dataset.set_defaults(play=_dataset)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    text = os.environ.get("DEMO_SECONDS", "")
+    try:
+        seconds = float(text) if text else None
+    except ValueError as error:
+        raise RehearsalError(f"DEMO_SECONDS is a number of seconds, not {text!r}") from error
+    photographs = Path(os.environ.get("MASKFLEET_DATA", ROOT.parent / "shared" / "data"))
+    run(
+        seconds=seconds, folder=ROOT / ".demo" / "run", photographs=photographs if photographs.is_dir() else None,
+        port=options.port,
+    )  # fmt: skip
+
+
+def _scene(options: argparse.Namespace) -> None:
+    scene = Scene(options.kind, seed=options.seed, people=options.people)
+    write_clip(scene, options.out, progress=_progress)
+    print(f"wrote {options.out}; count it with: agent replay {options.out} --line {','.join(map(str, scene.line))}")
+
+
+def _dataset(options: argparse.Namespace) -> None:
+    write_dataset(options.out, images=options.images, seed=options.seed, progress=_progress)
+    print(f"wrote {options.out / 'data.yaml'}")
+
+
+def _progress(done: int, total: int) -> None:
+    if done == total or (sys.stdout.isatty() and done % 20 == 0):
+        print(f"\r{done} of {total} frames", end="\n" if done == total else "", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

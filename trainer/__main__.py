@@ -1,0 +1,133 @@
+"""`trainer`: one command per stage, from labelled photographs to the file that runs on the door."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from contract.errors import ContractError
+from trainer import environment
+from trainer.dataset import read_split
+from trainer.run import Recipe, Run, Source
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, or 2 with one line on stderr that says what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.stage(options)
+    except ContractError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trainer", description="From labelled photographs to the file that runs on the door."
+    )
+    stages = parser.add_subparsers(dest="command", required=True)
+
+    setup = stages.add_parser(
+        "environments", help="install the training and conversion environments, outside the checkout"
+    )
+    setup.set_defaults(stage=_environments)
+
+    train = stages.add_parser("train", help="fit yolov5n; writes a run folder")
+    train.add_argument(
+        "--data", action="append", default=[], metavar="DATA.yaml[:TRAIN[:VAL]]", help="a YOLO data set; repeatable"
+    )
+    train.add_argument("--base", type=Path, help="weights to start from, .npz")
+    train.add_argument("--epochs", type=int, default=50)
+    train.add_argument("--image-size", type=int, default=256, help="px, a multiple of 32")
+    train.add_argument("--batch", type=int, default=16)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, required=True, help="the run folder")
+    train.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
+    train.set_defaults(stage=_train)
+
+    export = stages.add_parser("export", help="a finished run to int8 TFLite, manifest and model card")
+    export.add_argument("run", type=Path, help="the run folder")
+    export.add_argument("--release", type=int, required=True, help="release number; grows with every release")
+    export.add_argument("--out", type=Path, required=True, help="folder for the model, its manifest and its card")
+    export.set_defaults(stage=_export)
+
+    evaluate = stages.add_parser("evaluate", help="score an int8 file through the device's own decoder")
+    evaluate.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DATA.yaml")
+    evaluate.add_argument("--split", required=True, help="a key of the data.yaml, or the name of a list file beside it")
+    evaluate.add_argument(
+        "--min-box", type=float, default=0.0, help="ignore boxes narrower than this share of the image's longer side"
+    )
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(stage=_evaluate)
+    return parser
+
+
+def _environments(_: argparse.Namespace) -> None:
+    for name in environment.NAMES:
+        environment.install(name)
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.resume:
+        run = Run.open(options.out)
+        if not run.last.is_file():
+            raise ContractError(f"nothing to resume in {options.out}: no epoch was finished; start without --resume")
+    else:
+        run = _new_run(options)
+    run.save()
+    environment.run("train", "trainer.train", [run.folder.resolve(), *(["--resume"] if options.resume else [])])
+
+
+def _new_run(options: argparse.Namespace) -> Run:
+    if not options.data or not options.base:
+        raise ContractError("train needs --data DATA.yaml (one or more) and --base WEIGHTS.npz")
+    if not options.base.is_file():
+        raise ContractError(f"no base weights at {options.base}")
+    if options.image_size % 32 or options.image_size < 32:
+        raise ContractError(f"--image-size must be a multiple of 32, not {options.image_size}")
+    sources = tuple(Source.parse(text) for text in options.data)
+    for source in sources:  # a typo is better found now than by another program
+        for split in filter(None, (source.train, source.val)):
+            read_split(source.data, split)
+    if not any(source.val for source in sources):
+        raise ContractError("no data set has a validation split: name one as DATA.yaml:TRAIN:VAL")
+    sources = tuple(Source(source.data.resolve(), source.train, source.val) for source in sources)
+    recipe = Recipe(options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed)
+    return Run(options.out, sources, recipe)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from trainer.export import export
+
+    run = Run.open(options.run)
+    judged = next(source for source in run.sources if source.val)
+    manifest = export(
+        run, calibration=read_split(judged.data, judged.train), validation=read_split(judged.data, judged.val),
+        release=options.release, out=options.out,
+    )  # fmt: skip
+    print(json.dumps(manifest.metrics, indent=2))
+    print(f"wrote {options.out}: model, manifest and card")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from trainer.evaluate import evaluate, show_progress
+
+    if not 0 <= options.min_box < 1:
+        raise ContractError(f"--min-box is a share between 0 and 1, not {options.min_box:g}")
+    report = evaluate(
+        options.model, read_split(options.data, options.split), min_box=options.min_box, progress=show_progress
+    )
+    if options.json:
+        print(json.dumps(report.as_json()))
+        return
+    print(f"{report.images} images: mAP50 {report.map50:.3f}, mAP50-95 {report.map50_95:.3f}")
+    for label, score in report.per_class.items():
+        print(
+            f"  {label:24} AP50 {score.ap50:.3f}  AP50-95 {score.ap50_95:.3f}  recall {score.recall:.3f}  precision {score.precision:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

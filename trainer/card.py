@@ -1,0 +1,53 @@
+"""The model card: what a file was made of, what it scored, and what it cannot do, in plain words beside the model."""
+
+from pathlib import Path
+
+from contract.release import MODEL_NAME, Manifest
+
+_LIMITS = """\
+## Limits
+
+- Faces only. Somebody seen from behind, or a face narrower than about a twentieth of the frame, is not judged.
+- `mask_worn_incorrectly` is the weak class: annotators of the photographs agree on it in 17 of 27 cases, and it is rare.
+- The photographs are mostly of adults, in daylight, facing the camera. How the error differs between skin tones, ages and
+  kinds of mask was not measured.
+- The thresholds were chosen on the same split that the table scores: recall and precision are a little flattering, the
+  average precisions are not touched by it.
+- Not compiled for the Edge TPU here; on a Coral the speed is a projection, on a CPU it was measured.
+"""
+
+
+def write_card(manifest: Manifest, folder: Path) -> Path:
+    """Write `README.md` beside the model from its manifest; returns its path."""
+    trained = manifest.trained_on
+    rows = [f"| {one['set']} | {one['train']} | {one['images']} |" for one in trained["data"]]
+    parts = [
+        f"# Model card: release {manifest.release}\n",
+        f"YOLOv5n (ultralytics' anchor-free variant), {manifest.input_size} px, cut before decoding, full-integer int8, "
+        f"{manifest.size / 1e6:.2f} MB; SHA-256 `{manifest.digest[:16]}...`. The weights start from the COCO checkpoint of "
+        "YOLOv5n, so this file is AGPL-3.0 like the project.\n",
+        "## Trained on\n",
+        "| data set | split | images |\n|---|---|---|\n" + "\n".join(rows) + "\n",
+        "`masks`: real photographs with three classes, internal test material, not part of this repository. `scenes`: frames of "
+        "generated door scenes (`python -m rehearsal dataset`), drawn by us.\n",
+        f"{trained['epochs']} epochs at {trained['image_size']} px, batch {trained['batch']}, seed {trained['seed']}; int8 ranges from "
+        f"{trained['calibration']['images']} images of `{trained['calibration']['split']}`.\n",
+        "## Scores of this very file\n",
+        "COCO arithmetic, through the device's own decoder; recall and precision at the thresholds of the manifest "
+        f"({', '.join(f'{label} {value}' for label, value in manifest.thresholds.items())}).\n",
+    ]
+    for name, scores in manifest.metrics.items():
+        split, _, option = name.partition(", ")
+        command = f"trainer evaluate {MODEL_NAME} --data masks/data.yaml --split {split} {option}".strip()
+        parts.append(
+            f"`{command} --json`, {scores['images']} images: mAP50 {scores['map50']:.3f}, mAP50-95 {scores['map50_95']:.3f}\n"
+        )
+        parts.append("| class | AP50 | AP50-95 | recall | precision |\n|---|---|---|---|---|")
+        parts += [
+            f"| {label} | {one['ap50']:.3f} | {one['ap50_95']:.3f} | {one['recall']:.3f} | {one['precision']:.3f} |"
+            for label, one in scores["per_class"].items()
+        ]
+        parts.append("")
+    card = folder / "README.md"
+    card.write_text("\n".join([*parts, _LIMITS]))
+    return card

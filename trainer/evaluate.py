@@ -1,0 +1,209 @@
+"""Score the int8 file that ships, through the device's own eyes, with COCO's arithmetic (pycocotools)."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from agent.vision.detector import Detection, Detector
+from agent.vision.yolo import Pixels
+from contract.errors import ContractError
+from contract.labels import LABELS, Label
+from trainer.dataset import Split, label_path
+
+LOWEST = 0.01  # confidence from which detections enter the precision-recall curves
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One class: average precision over all thresholds, recall and precision at the operating one."""
+
+    ap50: float
+    ap50_95: float
+    recall: float
+    precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a model file is worth on one split; ratios 0..1, NaN-free (a class without ground truth is left out)."""
+
+    per_class: dict[Label, Score]
+    images: int
+    best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
+
+    @property
+    def map50(self) -> float:
+        return _mean([score.ap50 for score in self.per_class.values()])
+
+    @property
+    def map50_95(self) -> float:
+        return _mean([score.ap50_95 for score in self.per_class.values()])
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that `trainer evaluate --json` prints."""
+        return {
+            "map50": round(self.map50, 4),
+            "map50_95": round(self.map50_95, 4),
+            "per_class": {
+                str(label): {
+                    "ap50": round(score.ap50, 4), "ap50_95": round(score.ap50_95, 4),
+                    "recall": round(score.recall, 4), "precision": round(score.precision, 4),
+                }
+                for label, score in self.per_class.items()
+            },
+            "images": self.images,
+        }  # fmt: skip
+
+
+def evaluate(
+    model: Path,
+    split: Split,
+    *,
+    min_box: float = 0.0,
+    runtime: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Detect on every image of `split` and score it.
+
+    `min_box` ignores ground truth and detections narrower than that share of the image's longer side.
+    Raises ContractError for unreadable images or labels.
+    """
+    detector = Detector.load(model, thresholds=dict.fromkeys(LABELS, LOWEST), runtime=runtime)
+    truth, found = [], []
+    for index, image in enumerate(split.images):
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise ContractError(f"cannot read the image {image}")
+        height, width = pixels.shape[:2]
+        truth.extend(_truth(image, index, width, height))
+        found.extend(_found(detector.detect(_as_pixels(pixels)), index, width, height))
+        if progress:
+            progress(index + 1, len(split.images))
+    return _score(truth, found, len(split.images), min_box, detector.manifest.thresholds)
+
+
+def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
+    return image
+
+
+def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
+    labels = label_path(image)
+    rows = labels.read_text().split("\n") if labels.exists() else []
+    boxes = []
+    for number, row in enumerate(rows, start=1):
+        if not row.strip():
+            continue
+        try:
+            kind, x, y, w, h = (float(part) for part in row.split())
+            if int(kind) not in range(len(LABELS)):
+                raise ValueError(f"class {kind:g}")  # noqa: TRY301 - one message for every fault of a row
+        except ValueError as error:
+            raise ContractError(f"{labels}, line {number}: expected `class x y w h` ({error})") from error
+        corner = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+        boxes.append(
+            {"image_id": index, "category_id": int(kind), "bbox": corner, "share": w * width / max(width, height)}
+        )
+    return boxes
+
+
+def _found(detections: list[Detection], index: int, width: int, height: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "image_id": index, "category_id": LABELS.index(one.label), "score": one.confidence,
+            "bbox": [one.box.x0 * width, one.box.y0 * height, one.box.width * width, one.box.height * height],
+            "share": one.box.width * width / max(width, height),
+        }
+        for one in detections
+    ]  # fmt: skip
+
+
+def _score(
+    truth: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+    images: int,
+    min_box: float,
+    thresholds: dict[Label, float],
+) -> Report:
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+        scored = COCOeval(_coco(truth, images), _coco(found, images), "bbox")
+        # COCO leaves out what lies outside an area range. Its "area" is here a box's share of the image's longer side, so
+        # that the range is `--min-box`.
+        scored.params.areaRng, scored.params.areaRngLbl = [[min_box, 2.0]], ["all"]
+        scored.params.maxDets = [100]
+        scored.evaluate()
+        scored.accumulate()
+    precision = scored.eval["precision"]  # (IoU thresholds, recall steps, classes, areas, limits)
+    scores: dict[Label, Score] = {}
+    best: dict[Label, float] = {}
+    for index, label in enumerate(LABELS):
+        curve = precision[:, :, index, 0, 0]
+        if (curve < 0).all():
+            continue
+        confidence, hit, positives = _matches(scored, index)
+        recall_at, precision_at = _operating(confidence, hit, positives, thresholds[label])
+        scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
+        best[label] = _peak(confidence, hit, positives)
+    return Report(scores, images, best)
+
+
+def _coco(boxes: list[dict[str, Any]], images: int) -> COCO:
+    listing = COCO()
+    listing.dataset = {
+        "images": [{"id": index} for index in range(images)],
+        "categories": [{"id": index, "name": str(label)} for index, label in enumerate(LABELS)],
+        "annotations": [
+            box | {"id": number, "area": box["share"], "iscrowd": 0} for number, box in enumerate(boxes, start=1)
+        ],
+    }
+    listing.createIndex()
+    return listing
+
+
+def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
+    """Of one class at IoU 0.5: confidences, best first; which of them hit; how many there were to find."""
+    confidence, hit, positives = [], [], 0
+    for one in scored.evalImgs:
+        if one is None or one["category_id"] != category:
+            continue
+        counted = ~one["dtIgnore"][0].astype(bool)
+        confidence.extend(np.asarray(one["dtScores"])[counted])
+        hit.extend(one["dtMatches"][0][counted] > 0)
+        positives += int((~np.asarray(one["gtIgnore"]).astype(bool)).sum())
+    order = np.argsort(-np.asarray(confidence, float), kind="stable")
+    return np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives
+
+
+def _operating(
+    confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int, threshold: float
+) -> tuple[float, float]:
+    taken = hit[confidence >= threshold]
+    return float(taken.sum() / positives) if positives else 0.0, float(taken.mean()) if taken.size else 0.0
+
+
+def _peak(confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int) -> float:
+    """The confidence at which F1 is highest, kept between 0.2 and 0.6 where few examples make the peak a matter of luck."""
+    if not hit.any():
+        return 0.35
+    right = np.cumsum(hit)
+    f1 = 2 * right / (np.arange(1, len(hit) + 1) + positives)
+    return float(np.clip(confidence[int(np.argmax(f1))], 0.2, 0.6))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def show_progress(done: int, total: int) -> None:
+    """A line on stderr that rewrites itself, where somebody is watching."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} images", end="\n" if done == total else "", file=sys.stderr, flush=True)

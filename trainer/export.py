@@ -1,0 +1,90 @@
+"""A finished run to what ships: cut graph, int8 file, manifest with thresholds, and a model card."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from agent.vision.yolo import letterbox
+from contract.errors import ContractError
+from contract.labels import LABELS
+from contract.release import MANIFEST_NAME, MODEL_NAME, Head, Manifest
+from trainer import environment
+from trainer.card import write_card
+from trainer.dataset import Split, label_path
+from trainer.evaluate import evaluate, show_progress
+from trainer.run import Run
+
+CALIBRATION_IMAGES = 300
+CARD_BOX = 0.05  # the model card also scores faces at least this share of the image's longer side
+
+
+def export(run: Run, *, calibration: Split, validation: Split, release: int, out: Path) -> Manifest:
+    """Convert the run's weights, choose thresholds on `validation`, and write model, manifest and card into `out`.
+
+    Raises ContractError where the run is not finished or an environment is missing.
+    """
+    if not run.weights.is_file():
+        raise ContractError(
+            f"{run.folder} has no {run.weights.name}: its training is not finished; `trainer train --resume`"
+        )
+    size = run.recipe.image_size
+    graph, samples, converted = run.folder / "cut.onnx", run.folder / "calibration.npy", run.folder / MODEL_NAME
+    environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()])
+    np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
+    environment.run("export", "trainer.convert", [graph.resolve(), samples.resolve(), converted.resolve()])
+    content = converted.read_bytes()
+    manifest = Manifest(
+        release=release, digest=sha256(content).hexdigest(), size=len(content), head=Head.YOLOV5U_CUT, input_size=size,
+        labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.35), compiled_for_edge_tpu=False,
+        trained_on=run.lineage() | {"calibration": {"split": calibration.name, "images": min(CALIBRATION_IMAGES, len(calibration.images))}},
+    )  # fmt: skip
+    _write(manifest, run.folder)
+    chosen = evaluate(converted, validation, progress=show_progress).best_thresholds
+    manifest = manifest.model_copy(
+        update={"thresholds": {label: round(chosen.get(label, 0.35), 2) for label in LABELS}}
+    )
+    _write(manifest, run.folder)
+    scores = {
+        f"{validation.name}{suffix}": evaluate(converted, validation, min_box=box, progress=show_progress).as_json()
+        for suffix, box in (("", 0.0), (f", --min-box {CARD_BOX}", CARD_BOX))
+    }
+    manifest = manifest.model_copy(update={"metrics": scores})
+    _write(manifest, run.folder)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(converted, out / MODEL_NAME)
+    _write(manifest, out)
+    write_card(manifest, out)
+    return manifest
+
+
+def calibration_images(
+    split: Split, size: int, wanted: int
+) -> np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]:
+    """Letterboxed RGB (n, size, size, 3), taken in turn from the images of each class so that the rare one is there too."""
+    by_class: dict[str, list[Path]] = {}
+    for image in split.images:
+        labels = label_path(image)
+        classes = (
+            {row.split()[0] for row in labels.read_text().splitlines() if row.strip()} if labels.exists() else set()
+        )
+        by_class.setdefault(max(classes, default="none"), []).append(image)
+    picked = [
+        group[index]
+        for group in by_class.values()
+        for index in np.linspace(0, len(group) - 1, min(len(group), -(-wanted // len(by_class)))).astype(int)
+    ]
+    tensors = []
+    for image in picked[:wanted]:
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise ContractError(f"cannot read the calibration image {image}")
+        tensors.append(letterbox(pixels.astype(np.uint8), size)[0].view(np.uint8)[0] ^ 0x80)
+    return np.stack(tensors)
+
+
+def _write(manifest: Manifest, folder: Path) -> None:
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

@@ -1,0 +1,101 @@
+"""A run folder: one training's settings, weights and results; it explains itself."""
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from contract.errors import ContractError
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set of a training: its `data.yaml`, the split to fit, and the split to validate on ('' for none)."""
+
+    data: Path
+    train: str
+    val: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`data.yaml:train_split[:val_split]`; the splits default to `train` and `val`."""
+        path, _, splits = text.partition(":")
+        if not splits:
+            return cls(Path(path), "train", "val")
+        train, _, val = splits.partition(":")
+        return cls(Path(path), train, val)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what a training gives, besides the pictures."""
+
+    base: Path  # .npz weights to start from
+    epochs: int
+    image_size: int  # px, side of the square network input
+    batch: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder on disk."""
+
+    folder: Path
+    sources: tuple[Source, ...]
+    recipe: Recipe
+
+    @property
+    def weights(self) -> Path:
+        """Our float weights, once training is finished."""
+        return self.folder / "weights.npz"
+
+    @property
+    def last(self) -> Path:
+        """The library's own checkpoint of the last finished epoch."""
+        return self.folder / "fit" / "weights" / "last.pt"
+
+    def save(self) -> None:
+        """Write the settings first of all, so that a folder without results still says what it was to be."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {"sources": [asdict(source) for source in self.sources], "recipe": asdict(self.recipe)}
+        (self.folder / CONFIG).write_text(json.dumps(settings, indent=2, default=str) + "\n")
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The run in `folder`; raises ContractError where there is none."""
+        try:
+            settings = json.loads((folder / CONFIG).read_text())
+            sources = tuple(Source(Path(one["data"]), one["train"], one["val"]) for one in settings["sources"])
+            recipe = Recipe(**settings["recipe"] | {"base": Path(settings["recipe"]["base"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ContractError(f"{folder} is not a run folder: {CONFIG} cannot be read ({error})") from error
+        return cls(folder, sources, recipe)
+
+    def lineage(self) -> dict[str, Any]:
+        """What a manifest says of the training: names and digests, no paths of this machine."""
+        return {
+            "data": [
+                {
+                    "set": source.data.resolve().parent.name,
+                    "train": source.train,
+                    "val": source.val or None,
+                    "images": images,
+                }
+                for source, images in zip(self.sources, self._image_counts(), strict=True)
+            ],
+            "base": {"file": self.recipe.base.name, "sha256": sha256(self.recipe.base.read_bytes()).hexdigest()},
+            "weights_sha256": sha256(self.weights.read_bytes()).hexdigest(),
+            "epochs": self.recipe.epochs,
+            "image_size": self.recipe.image_size,
+            "batch": self.recipe.batch,
+            "seed": self.recipe.seed,
+        }
+
+    def _image_counts(self) -> list[int]:
+        from trainer.dataset import read_split
+
+        return [len(read_split(source.data, source.train).images) for source in self.sources]
