@@ -5,9 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from rehearsal.demo import ROOT, run
+from rehearsal.demo import run
 from rehearsal.processes import RehearsalError
 from rehearsal.scene import LINES, Scene, write_clip, write_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:

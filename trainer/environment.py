@@ -49,9 +49,10 @@ def install(name: str) -> Path:
     return where
 
 
-def run(name: str, module: str, arguments: Sequence[str | Path]) -> None:
+def run(name: str, module: str, arguments: Sequence[str | Path], *, quiet: bool = False) -> None:
     """Run `python -m module arguments` in the environment, its output passing through.
 
+    With `quiet`, what it says on stderr (TensorFlow says much) is shown only when it fails.
     Raises ContractError where the environment is missing or the program fails.
     """
     where = folder(name)
@@ -60,9 +61,13 @@ def run(name: str, module: str, arguments: Sequence[str | Path]) -> None:
             f"the {name} environment is not installed: run `trainer environments` (or `make trainer-environments`)"
         )
     command = [where / "bin" / "python", "-W", "ignore", "-m", module, *arguments]
-    quiet = {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "YOLO_OFFLINE": "true"}
-    done = subprocess.run([str(part) for part in command], env=os.environ | quiet, check=False)
+    settings = {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "YOLO_OFFLINE": "true"}
+    errors = subprocess.PIPE if quiet else None
+    done = subprocess.run(
+        [str(part) for part in command], env=os.environ | settings, stderr=errors, text=True, check=False
+    )
     if done.returncode:
+        print(done.stderr or "", end="", file=sys.stderr)
         raise ContractError(f"{module} ended with code {done.returncode}; its reason stands above")
 
 

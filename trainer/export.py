@@ -35,7 +35,7 @@ def export(run: Run, *, calibration: Split, validation: Split, release: int, out
     graph, samples, converted = run.folder / "cut.onnx", run.folder / "calibration.npy", run.folder / MODEL_NAME
     environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()])
     np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
-    environment.run("export", "trainer.convert", [graph.resolve(), samples.resolve(), converted.resolve()])
+    environment.run("export", "trainer.convert", [graph.resolve(), samples.resolve(), converted.resolve()], quiet=True)
     content = converted.read_bytes()
     manifest = Manifest(
         release=release, digest=sha256(content).hexdigest(), size=len(content), head=Head.YOLOV5U_CUT, input_size=size,
@@ -83,6 +83,8 @@ def calibration_images(
         if pixels is None:
             raise ContractError(f"cannot read the calibration image {image}")
         tensors.append(letterbox(pixels.astype(np.uint8), size)[0].view(np.uint8)[0] ^ 0x80)
+    # The input's int8 scale follows the range seen: make sure that it is the whole range of a byte.
+    tensors[0][0, 0], tensors[0][0, 1] = 0, 255
     return np.stack(tensors)
 
 

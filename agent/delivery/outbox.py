@@ -24,6 +24,7 @@ class Outbox:
         self._cap = cap_bytes
         self._ballast = ballast
         self._unwritten_losses = 0  # events that a full disk refused, not yet in the ledger
+        self._unwritten_crops = 0  # likewise
         self.disk_full = False
         if set_aside:
             self._events.note("files_set_aside", set_aside)
@@ -64,7 +65,7 @@ class Outbox:
     @property
     def crops_lost(self) -> int:
         """Crops that were given up for want of room, ever."""
-        return self._crops.noted("crops_lost")
+        return self._crops.noted("crops_lost") + self._unwritten_crops
 
     @property
     def files_set_aside(self) -> int:
@@ -94,8 +95,12 @@ class Outbox:
             return False
         try:
             self._crops.put([letter])
+            if self._unwritten_crops:
+                self._crops.note("crops_lost", self._unwritten_crops)
+                self._unwritten_crops = 0
         except ShelfFullError:
             self.disk_full = True
+            self._unwritten_crops += 1
             return False
         return True
 
@@ -117,6 +122,10 @@ class Outbox:
         if self.disk_full and left:
             self._take_ballast()
         return left
+
+    def refused(self) -> list[tuple[UUID, str]]:
+        """What the cloud will never store, oldest first, with its reason."""
+        return [*self._events.dead_letters(), *self._crops.dead_letters()]
 
     def close(self) -> None:
         self._events.close()

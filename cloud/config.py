@@ -1,0 +1,114 @@
+"""The cloud's settings: documented at the field, frozen, checked once at the start."""
+
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field
+
+from contract.settings import Settings
+
+
+def _require_broker_url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    host, _, port = rest.rpartition(":")
+    if scheme != "mqtt" or not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("write it as mqtt://HOST:PORT, for example mqtt://127.0.0.1:1883")
+    return text
+
+
+def _require_database_url(text: str) -> str:
+    if text and not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("write it as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME, or leave it out")
+    return text
+
+
+def _require_time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{text!r} is no IANA time zone; write for example Europe/Paris or UTC") from error
+    return text
+
+
+class PictureRules(Settings):
+    """What a crop's JPEG header may say before anybody decodes it."""
+
+    least_side: Annotated[int, Field(ge=1)] = 8
+    """Least width and height in px."""
+
+    greatest_side: Annotated[int, Field(ge=8, le=4096)] = 512
+    """Greatest width and height in px."""
+
+    greatest_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 100_000
+    """Greatest size of the file in bytes."""
+
+
+class CloudSettings(Settings):
+    """Everything `cloud` can be told; the defaults run a whole service in one folder."""
+
+    broker: Annotated[str, AfterValidator(_require_broker_url)] = "mqtt://127.0.0.1:1883"
+    """Where the doors' broker listens: `mqtt://HOST:PORT`."""
+
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cloud-consumer"
+    """The consumer's name at the broker; it owns the session that keeps messages while the consumer is away, so keep it."""
+
+    session_expiry_s: Annotated[int, Field(ge=60, le=2**32 - 2)] = 14 * 24 * 3600
+    """How long the broker keeps messages for an absent consumer, in s."""
+
+    receive_maximum: Annotated[int, Field(ge=1, le=65_535)] = 1_000
+    """Messages the broker may send ahead of our acknowledgements: what bounds the consumer's memory."""
+
+    data: Path = Path("cloud-data")
+    """Folder of everything that is stored here; made when missing."""
+
+    database: Annotated[str, AfterValidator(_require_database_url)] = ""
+    """SQLAlchemy URL, `sqlite:///PATH` or `postgresql+psycopg://...`; empty: `maskfleet.sqlite` in the data folder."""
+
+    blobs: Path | None = None
+    """Folder of the crops' pictures; absent: `blobs` in the data folder."""
+
+    host: str = "127.0.0.1"
+    """Address the web server listens on."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port the web server listens on; 0 takes a free one and says which."""
+
+    time_zone: Annotated[str, AfterValidator(_require_time_zone)] = "UTC"
+    """IANA name of the zone in which pages show times and days begin."""
+
+    batch_events: Annotated[int, Field(ge=100, le=5_000)] = 5_000
+    """Most events written in one transaction."""
+
+    batch_wait_ms: Annotated[int, Field(ge=1, le=5_000)] = 50
+    """How long a batch waits for more messages, in ms."""
+
+    silent_after_s: Annotated[int, Field(ge=5)] = 120
+    """A door that said nothing for this many seconds is shown as silent."""
+
+    stall_after_s: Annotated[int, Field(ge=10)] = 180
+    """A consumer that makes no progress for this many seconds ends itself, so that its supervisor starts a fresh one."""
+
+    pictures: PictureRules = PictureRules()
+    """What a crop's JPEG header may say."""
+
+    @property
+    def database_url(self) -> str:
+        """The database, the default filled in."""
+        return self.database or f"sqlite:///{self.data / 'maskfleet.sqlite'}"
+
+    @property
+    def blob_folder(self) -> Path:
+        """The folder of pictures, the default filled in."""
+        return self.blobs or self.data / "blobs"
+
+    @property
+    def broker_address(self) -> tuple[str, int]:
+        """Host and port of the broker."""
+        host, _, port = self.broker.removeprefix("mqtt://").rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the pages."""
+        return ZoneInfo(self.time_zone)

@@ -1,0 +1,1 @@
+"""From rows to numbers that may be shown."""

@@ -1,0 +1,1 @@
+"""From a message at the broker to a row in the database."""

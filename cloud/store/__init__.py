@@ -1,0 +1,1 @@
+"""What the cloud keeps: tables, statements, pictures, migrations."""

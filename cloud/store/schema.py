@@ -1,0 +1,169 @@
+"""The tables; what must not happen twice is a primary key."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite, which knows no zones, keeps it as naive UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        known: datetime = value
+        return known.replace(tzinfo=UTC) if known.tzinfo is None else known.astimezone(UTC)
+
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("name", String(39), primary_key=True),
+    Column("first_seen", Instant, nullable=False),
+    Column("last_seen", Instant, nullable=False),
+    Column("state", String(10)),  # what it last said of itself; null: no heartbeat yet
+    Column("boot", Uuid),
+    Column("heartbeat_at", Instant),  # when the last heartbeat arrived
+    Column("uptime_s", Float, nullable=False, server_default="0"),
+    Column("release", BigInteger),
+    Column("accelerator", String(10)),
+    Column("fps", Float, nullable=False, server_default="0"),
+    Column("frames", BigInteger, nullable=False, server_default="0"),
+    Column("frames_dropped", BigInteger, nullable=False, server_default="0"),
+    Column("waiting", BigInteger, nullable=False, server_default="0"),
+    Column("waiting_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("events_lost", BigInteger, nullable=False, server_default="0"),
+    Column("crops_lost", BigInteger, nullable=False, server_default="0"),
+    Column("trouble", JSON),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("device", String(39), ForeignKey("devices.name"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("claimed_at", Instant),  # what the device said, where `at` is our own clock instead
+    Column("direction", String(3), nullable=False),
+    Column("label", String(30), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("release", BigInteger, nullable=False),
+    Column("accelerator", String(10), nullable=False),
+    Column("boot", Uuid, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("clock_synchronised", Boolean, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("fingerprint", LargeBinary(16), nullable=False),  # of device and body: tells a repeat from a conflict
+)
+Index("ix_events_device_at", events.c.device, events.c.at)
+
+boots = Table(
+    "boots",
+    metadata,
+    Column("device", String(39), ForeignKey("devices.name"), primary_key=True),
+    Column("boot", Uuid, primary_key=True),
+    Column("stored", BigInteger, nullable=False),
+    Column("expected", BigInteger, nullable=False),  # passes the device is known to have counted in this boot
+    Column("first_seen", Instant, nullable=False),
+)
+
+hours = Table(
+    "hours",
+    metadata,
+    Column("device", String(39), ForeignKey("devices.name"), primary_key=True),
+    Column("hour", Instant, primary_key=True),
+    Column("direction", String(3), primary_key=True),
+    Column("label", String(30), primary_key=True),
+    Column("release", BigInteger, primary_key=True),
+    Column("accelerator", String(10), primary_key=True),
+    Column("passes", BigInteger, nullable=False),
+)
+Index("ix_hours_hour", hours.c.hour)
+
+crops = Table(
+    "crops",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("device", String(39), ForeignKey("devices.name"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("claimed_at", Instant),
+    Column("received_at", Instant, nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("window", Uuid, nullable=False),
+    Column("jpeg_digest", String(64), nullable=False),  # the picture's key among the blobs
+    Column("jpeg_bytes", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("header", JSON, nullable=False),  # the wire header, whole
+    Column("fingerprint", LargeBinary(16), nullable=False),
+)
+Index("ix_crops_device_at", crops.c.device, crops.c.at)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),  # of topic and payload: a resent message is one row
+    Column("received_at", Instant, nullable=False),
+    Column("last_received_at", Instant, nullable=False),
+    Column("deliveries", BigInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("device", String(39)),  # null where the topic names none
+    Column("kind", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("things", Integer, nullable=False),  # events or crops refused in this message
+    Column("size", Integer, nullable=False),
+    Column("head", LargeBinary, nullable=False),  # its first bytes
+)
+Index("ix_quarantine_received_at", quarantine.c.received_at)
+
+consumers = Table(
+    "consumers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("connected", Boolean, nullable=False),
+    Column("since", Instant, nullable=False),  # of this connection or this outage
+    Column("alive_at", Instant, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("number", BigInteger, nullable=False),  # grows with every commit that changed something
+)

@@ -1,0 +1,117 @@
+"""The pages for people: answers into templates."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cloud.config import CloudSettings
+from cloud.counts.cells import HOUR
+from cloud.counts.claims import LEAST_PASSES
+from cloud.web.answers import ShareAnswer
+from cloud.web.views import Views
+from contract.labels import Label
+
+TEMPLATES = Path(__file__).parent / "templates"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
+NAMES = {
+    Label.WITH_MASK: "With mask",
+    Label.WITHOUT_MASK: "Without mask",
+    Label.MASK_WORN_INCORRECTLY: "Worn incorrectly",
+}
+
+
+class Pages:
+    """Every page of the site."""
+
+    def __init__(self, views: Views, settings: CloudSettings) -> None:
+        self._views, self._settings = views, settings
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "number": number,
+            "percent": percent,
+            "interval": interval,
+            "ago": ago,
+            "plural": plural,
+        }
+
+    def home(self, now: datetime) -> HTMLResponse:
+        """Today: counts, compliance by hour, doors."""
+        zone = self._views.zone
+        start, end = self._views.last_day(now)
+        return self._page(
+            "home.html",
+            now=now,
+            clock=lambda at: clock(at, now, zone),
+            today=self._views.today(now),
+            doors=self._views.doors(now),
+            quarantine=self._views.quarantine(),
+            service=self._views.service(now),
+            names=NAMES,
+            least_passes=LEAST_PASSES,
+            start=start,
+            end=end,
+            hour=HOUR,
+            zone=zone.key,
+            local_day=f"{now.astimezone(zone):%A} {now.astimezone(zone).day} {now.astimezone(zone):%B %Y}",
+            broker=self._settings.broker,
+        )
+
+    def docs(self) -> HTMLResponse:
+        """The API's documentation, without any outside host."""
+        return self._page("docs.html")
+
+    def away(self) -> HTMLResponse:
+        """What is shown while the database does not answer."""
+        page = self._page("away.html")
+        page.status_code = 503
+        return page
+
+    def _page(self, name: str, **values: object) -> HTMLResponse:
+        return HTMLResponse(
+            self._environment.get_template(name).render(**values), headers={"Cache-Control": "no-store"}
+        )
+
+
+def number(value: int) -> str:
+    """12 345, in groups that do not break."""
+    return f"{value:,}".replace(",", THIN)
+
+
+def percent(value: float) -> str:
+    """A share as whole per cent: more digits than its interval allows would be a lie."""
+    return f"{value * 100:.0f}{NO_BREAK}%"
+
+
+def interval(share: ShareAnswer) -> str:
+    """74-81 %."""
+    return f"{share.low * 100:.0f}\N{EN DASH}{share.high * 100:.0f}{NO_BREAK}%"
+
+
+def plural(value: int, one: str, many: str) -> str:
+    """`1 door`, `2 doors`."""
+    return f"{number(value)}{NO_BREAK}{one if value == 1 else many}"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """How long ago, in one unit."""
+    passed = max(now - at, timedelta(0))
+    for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if passed >= length:
+            return f"{passed // length}{NO_BREAK}{unit} ago"
+    return "just now" if passed < timedelta(seconds=5) else f"{passed.seconds}{NO_BREAK}s ago"
+
+
+def clock(at: datetime, now: datetime, zone: ZoneInfo) -> str:
+    """The time in `zone`, with the date where it is not today's."""
+    local, today = at.astimezone(zone), now.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%H:%M}, {local.day} {local:%b}"

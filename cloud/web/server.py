@@ -1,0 +1,55 @@
+"""Runs a site on an already listening socket, in whatever thread, until it is told to stop."""
+
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+BACKLOG = 128
+GOODBYE_S = 3
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; raises OSError where the address or the port is not to be had."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    door = socket.socket(family, kind, protocol)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(address)
+        door.listen(BACKLOG)
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+class WebServer:
+    """Uvicorn without its signal handlers; `make_site` gets the event that ends long answers."""
+
+    def __init__(self, make_site: Callable[[threading.Event], FastAPI], door: socket.socket) -> None:
+        self._closing, self._door = threading.Event(), door
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                make_site(self._closing),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=GOODBYE_S,
+            )
+        )
+
+    @property
+    def started(self) -> bool:
+        return self._server.started
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._server.run(sockets=[self._door])
+
+    def stop(self) -> None:
+        """End the long answers, then the server. Safe in any thread."""
+        self._closing.set()
+        self._server.should_exit = True

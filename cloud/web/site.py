@@ -1,0 +1,72 @@
+"""One site: API, pages, documentation, health."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud.config import CloudSettings
+from cloud.store.store import Store
+from cloud.web.answers import Service
+from cloud.web.api import new_api
+from cloud.web.headers import SecurityHeaders
+from cloud.web.live import Pulse
+from cloud.web.pages import Pages
+from cloud.web.views import Views
+
+STATIC = Path(__file__).parent / "static"
+ABOUT = (
+    "Face-mask counts from every door. Shares carry their sampling error only; the detector's own is not corrected yet."
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_site(
+    store: Store, settings: CloudSettings, closing: threading.Event, clock: Callable[[], datetime] = _now
+) -> FastAPI:
+    """The application; `closing` ends its streams."""
+    views = Views(store, zone=settings.zone, silent_after=timedelta(seconds=settings.silent_after_s))
+    pages = Pages(views, settings)
+    site = FastAPI(
+        title="maskfleet", version=_version(), description=ABOUT, docs_url=None, redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )  # fmt: skip
+    site.add_middleware(SecurityHeaders)
+    site.include_router(new_api(views, Pulse(views.change_number, closing), clock))
+    site.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @site.get("/", include_in_schema=False)
+    def home() -> HTMLResponse:
+        return pages.home(clock())
+
+    @site.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return pages.docs()
+
+    @site.get("/healthz", tags=["service"], summary="For supervisors: 200 while the database answers")
+    def healthz() -> Service:
+        return views.service(clock())
+
+    @site.exception_handler(SQLAlchemyError)
+    def no_database(request: Request, _error: Exception) -> Response:
+        if request.url.path == "/":
+            return pages.away()
+        return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"Retry-After": "5"})
+
+    return site
+
+
+def _version() -> str:
+    try:
+        return version("maskfleet")
+    except PackageNotFoundError:
+        return "0"

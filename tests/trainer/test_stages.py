@@ -1,0 +1,224 @@
+"""The stages with the real libraries, on a tiny set of drawn doors: what `make test-trainer` runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.vision.detector import Detector
+from contract.errors import ContractError
+from contract.labels import LABELS
+from contract.release import read_manifest
+from rehearsal.scene import write_dataset
+from trainer import environment
+from trainer.dataset import read_split
+from trainer.evaluate import evaluate
+from trainer.export import calibration_images
+from trainer.run import Run
+
+pytestmark = [pytest.mark.trainer, pytest.mark.timeout(900)]
+SIZE = 96
+
+MAKE_BASE = """
+import sys
+from pathlib import Path
+from trainer import backend
+backend.prepare()
+from trainer import network
+network.save(network.build(3), Path(sys.argv[1]))
+"""
+
+
+def trainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    write_dataset(folder / "scenes", images=24, seed=91_000)
+    return folder / "scenes" / "data.yaml"
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> Path:
+    """Random weights: what is learned here is nothing; that it goes through is the point."""
+    path = folder / "base.npz"
+    python = environment.folder("train") / "bin" / "python"
+    code = folder / "make_base.py"
+    code.write_text(MAKE_BASE)
+    root = Path(environment.__file__).resolve().parents[1]
+    done = subprocess.run(
+        [python, code, path], env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
+    )
+    assert path.is_file(), done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, data: Path, base: Path) -> Path:
+    out = folder / "run"
+    done = trainer(
+        "train", "--data", f"{data}:train:val", "--base", base, "--epochs", "2", "--image-size", str(SIZE), "--batch", "8", "--out", out
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "tensors fit" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path, run: Path) -> Path:
+    out = folder / "model"
+    done = trainer("export", run, "--release", "7", "--out", out)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out / "model.tflite"
+
+
+def test_a_run_folder_says_what_it_is(run: Path, base: Path) -> None:
+    opened = Run.open(run)
+    assert opened.recipe.epochs == 2
+    assert opened.recipe.base == base.resolve()
+    assert opened.weights.stat().st_size > 1_000_000
+    rows = (run / "fit" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3
+    with np.load(opened.weights, allow_pickle=False) as weights:
+        assert all(weights[name].dtype in (np.float16, np.int64) for name in weights.files)
+
+
+def test_the_exported_file_is_whole_int8_and_says_what_it_is(exported: Path) -> None:
+    manifest = read_manifest(exported)
+    assert (manifest.release, manifest.input_size, manifest.compiled_for_edge_tpu) == (7, SIZE, False)
+    assert manifest.trained_on["data"][0]["images"] == 24
+    assert 2_000_000 < manifest.size < 3_000_000
+    assert "release 7" in exported.with_name("README.md").read_text()
+    for runtime in ("ai_edge_litert", "tflite_runtime"):
+        found = Detector.load(exported, runtime=runtime).detect(np.full((120, 160, 3), 90, np.uint8))
+        assert isinstance(found, list)
+
+
+def test_the_int8_file_computes_what_the_float_graph_does(exported: Path, run: Path, data: Path, folder: Path) -> None:
+    image = read_split(data, "val").images[3]
+    onnx_scores = folder / "scores.json"
+    code = folder / "float_scores.py"
+    code.write_text(FLOAT_SCORES)
+    python = environment.folder("train") / "bin" / "python"
+    root = Path(environment.__file__).resolve().parents[1]
+    done = subprocess.run(
+        [python, code, run / "weights.npz", image, str(SIZE), onnx_scores],
+        env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert onnx_scores.is_file(), done.stderr
+    wanted = json.loads(onnx_scores.read_text())
+    from agent.vision.runtime import open_model
+    from agent.vision.yolo import letterbox
+
+    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    interpreter = open_model(exported)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], letterbox(pixels.astype(np.uint8), SIZE)[0])
+    interpreter.invoke()
+    for details in interpreter.get_output_details():
+        step, zero = details["quantization"]
+        values = (interpreter.get_tensor(details["index"]).astype(float) - zero) * step
+        floats = np.array(wanted[str([int(side) for side in details["shape"]])])
+        spread = max(0.5, float(floats.std()))
+        assert float(np.abs(values - floats).mean()) < 0.15 * spread, details["shape"]
+
+
+FLOAT_SCORES = """
+import json, sys
+from pathlib import Path
+from trainer import backend
+backend.prepare()
+import cv2, torch
+from trainer import network
+from trainer.cut import CutGraph
+from agent.vision.yolo import letterbox
+weights, image, size, out = sys.argv[1:5]
+full = network.build(3)
+network.load_all(full, Path(weights))
+full.eval()
+full.fuse(verbose=False)
+pixels = (letterbox(cv2.imread(image), int(size))[0].astype(int) + 128) / 255
+with torch.no_grad():
+    maps = CutGraph(full).eval()(torch.tensor(pixels, dtype=torch.float32).permute(0, 3, 1, 2))
+turned = [one.permute(0, 2, 3, 1).numpy() for one in maps]
+Path(out).write_text(json.dumps({str(list(one.shape)): one.tolist() for one in turned}))
+"""
+
+
+def test_evaluating_the_fresh_file_works_even_if_it_has_learned_nothing(exported: Path, data: Path) -> None:
+    report = evaluate(exported, read_split(data, "val"))
+    assert report.images == 24
+    assert 0 <= report.map50 <= 1
+
+
+def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, base: Path) -> None:
+    out = folder / "cut-off"
+    command = [sys.executable, "-m", "trainer", "train", "--data", f"{data}:train:val", "--base", base, "--epochs", "3",
+               "--image-size", str(SIZE), "--batch", "8", "--out", out]  # fmt: skip
+    process = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if (out / "fit" / "weights" / "last.pt").is_file() and "2/3" in line:
+            break
+    import os
+    import signal
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    assert not (out / "weights.npz").exists()
+    assert trainer("export", out, "--release", "1", "--out", folder / "none").returncode == 2
+    done = trainer("train", "--out", out, "--resume")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (out / "weights.npz").is_file()
+
+
+def test_a_base_of_another_kind_is_refused(folder: Path, data: Path) -> None:
+    other = folder / "other.npz"
+    np.savez(other, something=np.zeros(3, np.float16))
+    done = trainer(
+        "train",
+        "--data",
+        f"{data}:train:val",
+        "--base",
+        other,
+        "--epochs",
+        "1",
+        "--image-size",
+        str(SIZE),
+        "--out",
+        folder / "bad",
+    )
+    assert done.returncode == 2
+    assert "holds no array that fits" in done.stderr + done.stdout
+
+
+def test_calibration_takes_every_class_in_turn(data: Path) -> None:
+    images = calibration_images(read_split(data, "train"), SIZE, 12)
+    assert images.shape[1:] == (SIZE, SIZE, 3)
+    assert 6 <= len(images) <= 12
+    assert images.std() > 10
+
+
+def test_a_missing_environment_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MASKFLEET_CACHE", str(tmp_path))
+    with pytest.raises(ContractError, match="trainer environments"):
+        environment.run("train", "trainer.train", [])
+
+
+def test_the_classes_of_the_drawn_data_are_ours(data: Path) -> None:
+    assert [str(label) for label in LABELS] == ["with_mask", "without_mask", "mask_worn_incorrectly"]
+    assert len(read_split(data, "train").images) == 24
