@@ -77,7 +77,7 @@ class Door:
         self._camera.close()
         self._vision.join(timeout=5.0)
         self._commit()
-        self._uplink.stop(self._heartbeat("offline"))
+        self._uplink.stop(lambda: self._heartbeat("offline"))
         self._outbox.close()
         if self._fault:
             raise self._fault

@@ -149,9 +149,10 @@ def _head(image: Pixels, look: Look, view: View) -> None:
         _ellipse(image, (cx + side * wide, cy + half * 0.08), (half * 0.15, half * 0.28), _bgra(look.skin, 0.88))
     _ellipse(image, (cx, cy), (wide, half * 1.28), _bgra(look.skin))
     if view == "back":
-        if look.hair_style != "bald":
-            _ellipse(image, (cx, cy - half * 0.05), (wide * 1.06, half * 1.3), hair)
-            _ellipse(image, (cx, cy + half * 1.0), (half * 0.5, half * 0.3), _bgra(look.skin, 0.8))
+        _ellipse(image, (cx, cy - half * 0.05), (wide * 1.06, half * 1.3), hair)
+        _ellipse(image, (cx, cy + half * 1.0), (half * 0.5, half * 0.3), _bgra(look.skin, 0.8))
+        if look.hair_style == "bald":  # a wreath of hair is left
+            _ellipse(image, (cx, cy - half * 0.5), (wide, half * 0.85), _bgra(look.skin, 0.97))
         return
     if look.hair_style in ("short", "long", "bun"):
         top = np.zeros_like(image)

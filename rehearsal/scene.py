@@ -141,16 +141,24 @@ class Scene:
         return walker.lane + 3 * sway + (walker.lane - WIDTH / 2) * 0.3 * along / HEIGHT, along, grown
 
     def _cast(self, people: int, gap_s: float) -> tuple[Walker, ...]:
-        rng, walkers, at_s = self._rng, [], 0.6
+        rng, at_s = self._rng, 0.6
+        walkers: list[Walker] = []
         for _ in range(people):
             incoming = rng.random() < 0.5
             back = self.kind == "entrance" and not incoming and rng.random() < 0.6
             incoming = incoming or (self.kind == "entrance" and not back)
-            walkers.append(self._walker(at_s, incoming, "back" if back else "face"))
+            lane = self._free_lane(at_s, walkers) if self.kind == "entrance" else None
+            walkers.append(self._walker(at_s, incoming, "back" if back else "face", lane))
             at_s += 0.5 + rng.exponential(gap_s)
         return tuple(walkers)
 
-    def _walker(self, at_s: float, incoming: bool, view: View) -> Walker:
+    def _free_lane(self, at_s: float, walkers: list[Walker]) -> float:
+        """Where on the stairs there is most room: people do not walk through each other."""
+        near = [walker.lane for walker in walkers if at_s - walker.start_s < 9.0]
+        lanes = self._rng.uniform(130, 510, 12)
+        return float(max(lanes, key=lambda lane: min([abs(lane - other) for other in near], default=0.0)))
+
+    def _walker(self, at_s: float, incoming: bool, view: View, lane: float | None) -> Walker:
         rng = self._rng
         label = LABELS[rng.choice(3, p=[0.62, 0.24, 0.14])]
         wear: Wear = {"with_mask": "covered", "without_mask": "bare"}.get(label) or INCORRECT[rng.integers(4)]  # type: ignore[assignment]
@@ -172,9 +180,8 @@ class Scene:
             path = ((first, speed), (0.6, 0.0), (first, -speed))
         depth = float(rng.random())
         half_face = 20 + 16 * depth if self.kind == "passage" else float(rng.uniform(26, 36))
-        lane = 120 + 150 * depth if self.kind == "passage" else float(rng.uniform(130, 510))
         return Walker(
-            start_s=at_s, origin=origin, lane=lane, half_face=half_face, path=path, label=label, view=view,
+            start_s=at_s, origin=origin, lane=120 + 150 * depth if lane is None else lane, half_face=half_face, path=path, label=label, view=view,
             sway_phase=float(rng.uniform(0, 6.28)), sprite=draw_person(look, wear, view, rng), face=face_box(look),
         )  # fmt: skip
 

@@ -85,14 +85,14 @@ class Uplink:
             properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=120)
             self._client.publish(Topic(self._device, Channel.HEALTH).text, beat.encode(), qos=1, properties=properties)
 
-    def stop(self, goodbye: Heartbeat, *, within_s: float = 5.0) -> None:
-        """Send what the outbox holds and wait for its acknowledgement for a while, then say goodbye."""
+    def stop(self, goodbye: Callable[[], Heartbeat], *, within_s: float = 5.0) -> None:
+        """Send what the outbox holds and wait for its acknowledgement for a while, then say goodbye (made at that moment)."""
         deadline = self._clock() + within_s
         while self.connected and self._outbox.waiting and self._clock() < deadline:
             self.pump()
             time.sleep(0.05)
         if self.connected:
-            self._client.publish(Topic(self._device, Channel.HEALTH).text, goodbye.encode(), qos=1).wait_for_publish(
+            self._client.publish(Topic(self._device, Channel.HEALTH).text, goodbye().encode(), qos=1).wait_for_publish(
                 2.0
             )
         self._client.disconnect()

@@ -100,7 +100,7 @@ def test_a_letter_leaves_the_outbox_only_on_the_clouds_word(
     assert outbox.waiting == 100  # the broker has acknowledged them all; that is not storage
     silent.answer = stored
     pump_until(uplink, lambda: outbox.waiting == 0, "the outbox emptying")
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     silent.close()
 
 
@@ -118,7 +118,7 @@ def test_an_answer_that_gets_lost_is_asked_for_again(broker: Mosquitto, outbox: 
     outbox.put_events(letters(1, 10))
     pump_until(uplink, lambda: outbox.waiting == 0, "the outbox emptying")
     assert set(rounds.values()) == {3}
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     cloud.close()
 
 
@@ -135,7 +135,7 @@ def test_a_refused_letter_makes_way_for_the_others(broker: Mosquitto, outbox: Ou
     outbox.put_events(letters(1, 6))
     pump_until(uplink, lambda: outbox.waiting == 0, "the outbox emptying")
     assert [(one.int, reason) for one, reason in outbox.refused()] == [(1, "odd"), (3, "odd"), (5, "odd")]
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     cloud.close()
 
 
@@ -149,7 +149,7 @@ def test_nonsense_and_foreign_answers_change_nothing(
     outbox.put_events(letters(1, 3))
     pump_until(uplink, lambda: len(cloud.heard) >= 9, "three rounds of events")
     assert outbox.waiting == 3
-    uplink.stop(WILL, within_s=0.2)
+    uplink.stop(lambda: WILL, within_s=0.2)
     cloud.close()
 
 
@@ -169,7 +169,7 @@ def test_without_a_broker_counting_goes_on_and_delivery_follows(
     cloud = Cloud(port, stored)
     pump_until(uplink, lambda: outbox.waiting == 0, "the outbox emptying", within_s=30)
     assert len(set(cloud.heard)) == 50
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     cloud.close()
     late.stop()
 
@@ -188,7 +188,7 @@ def test_a_killed_broker_costs_nothing(broker: Mosquitto, outbox: Outbox, quick_
     cloud = Cloud(broker.port, stored)
     pump_until(uplink, lambda: outbox.waiting == 0, "the outbox emptying", within_s=40)
     assert {one.int for one in cloud.heard} == set(range(1, 301))
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     cloud.close()
 
 
@@ -203,7 +203,7 @@ def test_the_broker_speaks_the_last_will_of_a_door_that_vanishes(broker: Mosquit
     assert connection is not None
     connection.close()  # the cable is pulled: no goodbye
     wait_until(lambda: "offline" in cloud.health, within_s=10, what="the last will")
-    uplink.stop(WILL)
+    uplink.stop(lambda: WILL)
     cloud.close()
 
 
@@ -213,7 +213,7 @@ def test_stopping_delivers_what_is_left_and_says_goodbye(broker: Mosquitto, outb
     uplink.start()
     wait_until(lambda: uplink.connected, within_s=10, what="the connection")
     outbox.put_events(letters(1, 5))
-    uplink.stop(WILL, within_s=10)
+    uplink.stop(lambda: WILL, within_s=10)
     assert outbox.waiting == 0
     wait_until(lambda: cloud.health == ["offline"], within_s=10, what="the goodbye")
     cloud.close()
