@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from contract.errors import ContractError
+from contract.labels import LABELS
 from trainer import environment
 from trainer.dataset import read_split
 from trainer.run import Recipe, Run, Source
@@ -42,12 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--image-size", type=int, default=256, help="px, a multiple of 32")
     train.add_argument("--batch", type=int, default=16)
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--scale", type=float, default=0.5, help="show pictures 1 - SCALE to 1 + SCALE times their size")
+    train.add_argument(
+        "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
+    )
     train.add_argument("--out", type=Path, required=True, help="the run folder")
     train.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
     train.set_defaults(stage=_train)
 
     export = stages.add_parser("export", help="a finished run to int8 TFLite, manifest and model card")
     export.add_argument("run", type=Path, help="the run folder")
+    export.add_argument("--image-size", type=int, help="px, a multiple of 32; by default what it was trained at")
     export.add_argument("--release", type=int, required=True, help="release number; grows with every release")
     export.add_argument("--out", type=Path, required=True, help="folder for the model, its manifest and its card")
     export.set_defaults(stage=_export)
@@ -85,8 +91,7 @@ def _new_run(options: argparse.Namespace) -> Run:
         raise ContractError("train needs --data DATA.yaml (one or more) and --base WEIGHTS.npz")
     if not options.base.is_file():
         raise ContractError(f"no base weights at {options.base}")
-    if options.image_size % 32 or options.image_size < 32:
-        raise ContractError(f"--image-size must be a multiple of 32, not {options.image_size}")
+    _require_image_size(options.image_size)
     sources = tuple(Source.parse(text) for text in options.data)
     for source in sources:  # a typo is better found now than by another program
         for split in filter(None, (source.train, source.val)):
@@ -94,7 +99,12 @@ def _new_run(options: argparse.Namespace) -> Run:
     if not any(source.val for source in sources):
         raise ContractError("no data set has a validation split: name one as DATA.yaml:TRAIN:VAL")
     sources = tuple(Source(source.data.resolve(), source.train, source.val) for source in sources)
-    recipe = Recipe(options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed)
+    if not 0 <= options.scale < 1:
+        raise ContractError(f"--scale lies between 0 and 1, not {options.scale:g}")
+    recipe = Recipe(
+        options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.scale,
+        dict(_repeat(text) for text in options.repeat),
+    )  # fmt: skip
     return Run(options.out, sources, recipe)
 
 
@@ -102,13 +112,27 @@ def _export(options: argparse.Namespace) -> None:
     from trainer.export import export
 
     run = Run.open(options.run)
+    size = options.image_size or run.recipe.image_size
+    _require_image_size(size)
     judged = next(source for source in run.sources if source.val)
     manifest = export(
         run, calibration=read_split(judged.data, judged.train), validation=read_split(judged.data, judged.val),
-        release=options.release, out=options.out,
+        size=size, release=options.release, out=options.out,
     )  # fmt: skip
     print(json.dumps(manifest.metrics, indent=2))
     print(f"wrote {options.out}: model, manifest and card")
+
+
+def _repeat(text: str) -> tuple[str, int]:
+    label, _, number = text.partition("=")
+    if label not in [str(one) for one in LABELS] or not number.isdigit() or not 1 <= int(number) <= 5:
+        raise ContractError(f"--repeat takes LABEL=N with N from 1 to 5, not {text!r}; labels: {', '.join(LABELS)}")
+    return label, int(number)
+
+
+def _require_image_size(size: int) -> None:
+    if size % 32 or not 32 <= size <= 1280:
+        raise ContractError(f"--image-size must be a multiple of 32 from 32 to 1280, not {size}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

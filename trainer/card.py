@@ -1,6 +1,7 @@
 """The model card: what a file was made of, what it scored, and what it cannot do, in plain words beside the model."""
 
 from pathlib import Path
+from typing import Any
 
 from contract.release import MODEL_NAME, Manifest
 
@@ -13,25 +14,24 @@ _LIMITS = """\
   kinds of mask was not measured.
 - The thresholds were chosen on the same split that the table scores: recall and precision are a little flattering, the
   average precisions are not touched by it.
-- Not compiled for the Edge TPU here; on a Coral the speed is a projection, on a CPU it was measured.
+- Not compiled for the Edge TPU, and never run on a Coral: nothing is claimed about either. `make bench` measures a CPU.
 """
 
 
 def write_card(manifest: Manifest, folder: Path) -> Path:
     """Write `README.md` beside the model from its manifest; returns its path."""
     trained = manifest.trained_on
-    rows = [f"| {one['set']} | {one['train']} | {one['images']} |" for one in trained["data"]]
     parts = [
         f"# Model card: release {manifest.release}\n",
         f"YOLOv5n (ultralytics' anchor-free variant), {manifest.input_size} px, cut before decoding, full-integer int8, "
         f"{manifest.size / 1e6:.2f} MB; SHA-256 `{manifest.digest[:16]}...`. The weights start from the COCO checkpoint of "
         "YOLOv5n, so this file is AGPL-3.0 like the project.\n",
         "## Trained on\n",
-        "| data set | split | images |\n|---|---|---|\n" + "\n".join(rows) + "\n",
+        "| step | starts from | data set (split, images) | epochs | px | batch | seed | scale | repeated |\n"
+        "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(_steps(trained)) + "\n",
         "`masks`: real photographs with three classes, internal test material, not part of this repository. `scenes`: frames of "
         "generated door scenes (`python -m rehearsal dataset`), drawn by us.\n",
-        f"{trained['epochs']} epochs at {trained['image_size']} px, batch {trained['batch']}, seed {trained['seed']}; int8 ranges from "
-        f"{trained['calibration']['images']} images of `{trained['calibration']['split']}`.\n",
+        f"The int8 ranges come from {trained['calibration']['images']} images of `{trained['calibration']['split']}`.\n",
         "## Scores of this very file\n",
         "COCO arithmetic, through the device's own decoder; recall and precision at the thresholds of the manifest "
         f"({', '.join(f'{label} {value}' for label, value in manifest.thresholds.items())}).\n",
@@ -51,3 +51,17 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
     card = folder / "README.md"
     card.write_text("\n".join([*parts, _LIMITS]))
     return card
+
+
+def _steps(trained: dict[str, Any]) -> list[str]:
+    """One row per training, the first one first: a base that was itself trained here tells its own."""
+    base = trained["base"]
+    before = _steps(base["trained_on"]) if "trained_on" in base else []
+    sets = ", ".join(f"{one['set']} ({one['train']}, {one['images']})" for one in trained["data"])
+    start = f"step {len(before)}" if before else f"`{base['file']}`"
+    repeated = ", ".join(f"{label} x{times}" for label, times in trained.get("repeat", {}).items()) or "-"
+    numbers = [trained[name] for name in ("epochs", "image_size", "batch", "seed")] + [
+        trained.get("scale", 0.5),
+        repeated,
+    ]
+    return [*before, f"| {len(before) + 1} | {start} | {sets} | " + " | ".join(map(str, numbers)) + " |"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from contract.errors import ContractError
-from contract.labels import LABELS
+from contract.labels import LABELS, Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,24 @@ def label_path(image: Path) -> Path:
     return image.parent.parent / "labels" / f"{image.stem}.txt"
 
 
-def join(folder: Path, sets: list[tuple[Path, str, str]]) -> Path:
-    """Write one `data.yaml` in `folder` over several (data.yaml, training split, validation split or '')."""
-    train = [image for data, split, _ in sets for image in read_split(data, split).images]
+def labels_in(image: Path) -> set[Label]:
+    """The labels that occur in `image`."""
+    rows = label_path(image)
+    listed = rows.read_text().splitlines() if rows.exists() else []
+    return {LABELS[int(row.split()[0])] for row in listed if row.strip()}
+
+
+def join(folder: Path, sets: list[tuple[Path, str, str]], repeat: dict[str, int]) -> Path:
+    """Write one `data.yaml` in `folder` over several (data.yaml, training split, validation split or '').
+
+    A training picture is listed as often as `repeat` says for the label in it that says most.
+    """
+    train = [
+        image
+        for data, split, _ in sets
+        for image in read_split(data, split).images
+        for _ in range(max([repeat.get(label, 1) for label in labels_in(image)], default=1) if repeat else 1)
+    ]
     val = [image for data, _, split in sets if split for image in read_split(data, split).images]
     (folder / "train.txt").write_text("".join(f"{image}\n" for image in train))
     (folder / "val.txt").write_text("".join(f"{image}\n" for image in val))

@@ -14,7 +14,7 @@ from contract.labels import LABELS
 from contract.release import MANIFEST_NAME, MODEL_NAME, Head, Manifest
 from trainer import environment
 from trainer.card import write_card
-from trainer.dataset import Split, label_path
+from trainer.dataset import Split, labels_in
 from trainer.evaluate import evaluate, show_progress
 from trainer.run import Run
 
@@ -22,8 +22,8 @@ CALIBRATION_IMAGES = 300
 CARD_BOX = 0.05  # the model card also scores faces at least this share of the image's longer side
 
 
-def export(run: Run, *, calibration: Split, validation: Split, release: int, out: Path) -> Manifest:
-    """Convert the run's weights, choose thresholds on `validation`, and write model, manifest and card into `out`.
+def export(run: Run, *, calibration: Split, validation: Split, size: int, release: int, out: Path) -> Manifest:
+    """Convert the run's weights to an input of `size` px, choose thresholds on `validation`, and write model, manifest and card into `out`.
 
     Raises ContractError where the run is not finished or an environment is missing.
     """
@@ -31,7 +31,6 @@ def export(run: Run, *, calibration: Split, validation: Split, release: int, out
         raise ContractError(
             f"{run.folder} has no {run.weights.name}: its training is not finished; `trainer train --resume`"
         )
-    size = run.recipe.image_size
     graph, samples, converted = run.folder / "cut.onnx", run.folder / "calibration.npy", run.folder / MODEL_NAME
     environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()])
     np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
@@ -65,13 +64,9 @@ def calibration_images(
     split: Split, size: int, wanted: int
 ) -> np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]:
     """Letterboxed RGB (n, size, size, 3), taken in turn from the images of each class so that the rare one is there too."""
-    by_class: dict[str, list[Path]] = {}
+    by_class: dict[int, list[Path]] = {}
     for image in split.images:
-        labels = label_path(image)
-        classes = (
-            {row.split()[0] for row in labels.read_text().splitlines() if row.strip()} if labels.exists() else set()
-        )
-        by_class.setdefault(max(classes, default="none"), []).append(image)
+        by_class.setdefault(max(map(LABELS.index, labels_in(image)), default=-1), []).append(image)
     picked = [
         group[index]
         for group in by_class.values()

@@ -1,7 +1,7 @@
 """A run folder: one training's settings, weights and results; it explains itself."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,8 @@ class Recipe:
     image_size: int  # px, side of the square network input
     batch: int
     seed: int
+    scale: float = 0.5  # pictures are shown 1 - scale to 1 + scale times their size
+    repeat: dict[str, int] = field(default_factory=dict)  # pictures with this label are listed so many times
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,23 @@ class Run:
                 }
                 for source, images in zip(self.sources, self._image_counts(), strict=True)
             ],
-            "base": {"file": self.recipe.base.name, "sha256": sha256(self.recipe.base.read_bytes()).hexdigest()},
+            "base": self._base(),
             "weights_sha256": sha256(self.weights.read_bytes()).hexdigest(),
             "epochs": self.recipe.epochs,
             "image_size": self.recipe.image_size,
             "batch": self.recipe.batch,
             "seed": self.recipe.seed,
+            "scale": self.recipe.scale,
+            "repeat": self.recipe.repeat,
         }
+
+    def _base(self) -> dict[str, Any]:
+        """The base's name and digest, and its own lineage where it is another run's result."""
+        base = self.recipe.base
+        told: dict[str, Any] = {"file": base.name, "sha256": sha256(base.read_bytes()).hexdigest()}
+        if (base.parent / CONFIG).is_file():
+            told["trained_on"] = Run.open(base.parent).lineage()
+        return told
 
     def _image_counts(self) -> list[int]:
         from trainer.dataset import read_split

@@ -28,7 +28,7 @@ def train(run: Run, *, resume: bool = False) -> None:
     With `resume`, a run that was cut off goes on from its last finished epoch.
     """
     folder, recipe = run.folder.resolve(), run.recipe
-    data = join(folder, [(source.data, source.train, source.val) for source in run.sources])
+    data = join(folder, [(source.data, source.train, source.val) for source in run.sources], recipe.repeat)
     cuda = torch.cuda.is_available()
     overrides: dict[str, Any] = {
         "task": "detect", "mode": "train", "data": str(data), "project": str(folder), "name": "fit", "exist_ok": True,
@@ -37,7 +37,7 @@ def train(run: Run, *, resume: bool = False) -> None:
         "seed": recipe.seed, "deterministic": True, "device": "0" if cuda else "cpu", "amp": cuda,
         "workers": 2, "plots": False, "val": True, "save": True, "cache": "ram",
         "optimizer": "AdamW", "lr0": 0.0015, "lrf": 0.02, "cos_lr": True, "warmup_epochs": 2.0, "weight_decay": 0.0005,
-        "degrees": 4.0, "scale": 0.5, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02,
+        "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02,
     }  # fmt: skip
     trainer = _Trainer(base=recipe.base, overrides=overrides)
     trainer.train()
