@@ -9,7 +9,7 @@ from agent.vision.geometry import Line
 from contract.errors import ContractError
 from contract.identity import DeviceId
 from contract.release import MODEL_NAME
-from contract.settings import Settings
+from contract.settings import BrokerUrl, Settings
 
 FACTORY_MODEL = Path(__file__).parent / "models" / "factory" / MODEL_NAME
 
@@ -57,7 +57,7 @@ class ModelSettings(Settings):
 class BrokerSettings(Settings):
     """`[broker]`: where events go."""
 
-    url: Annotated[str, Field(pattern=r"^mqtt://[^/:]+(:\d{1,5})?$")] = "mqtt://127.0.0.1:1883"
+    url: BrokerUrl = "mqtt://127.0.0.1:1883"
     """`mqtt://host:port` of the MQTT 5 broker."""
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """Seconds between two heartbeats."""

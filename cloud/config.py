@@ -6,15 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from contract.settings import Settings
-
-
-def _require_broker_url(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    host, _, port = rest.rpartition(":")
-    if scheme != "mqtt" or not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("write it as mqtt://HOST:PORT, for example mqtt://127.0.0.1:1883")
-    return text
+from contract.settings import BrokerUrl, Settings, broker_address
 
 
 def _require_database_url(text: str) -> str:
@@ -47,7 +39,7 @@ class PictureRules(Settings):
 class CloudSettings(Settings):
     """Everything `cloud` can be told; the defaults run a whole service in one folder."""
 
-    broker: Annotated[str, AfterValidator(_require_broker_url)] = "mqtt://127.0.0.1:1883"
+    broker: BrokerUrl = "mqtt://127.0.0.1:1883"
     """Where the doors' broker listens: `mqtt://HOST:PORT`."""
 
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cloud-consumer"
@@ -105,8 +97,7 @@ class CloudSettings(Settings):
     @property
     def broker_address(self) -> tuple[str, int]:
         """Host and port of the broker."""
-        host, _, port = self.broker.removeprefix("mqtt://").rpartition(":")
-        return host.strip("[]"), int(port)
+        return broker_address(self.broker)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -2,9 +2,10 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from contract.errors import ContractError
 from contract.wire import first_fault
@@ -35,6 +36,31 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ContractError(f"settings {path or '(defaults)'}: {_explain(cls, error)}") from error
+
+
+def broker_address(url: str) -> tuple[str, int]:
+    """Host and port of `mqtt://HOST[:PORT]`; raises ContractError for anything else."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, 1883 if parts.port is None else parts.port
+    except ValueError:
+        host, port = None, 0
+    if not host or not 0 < port < 65536 or url.partition("://")[::2] != ("mqtt", parts.netloc) or "@" in url:
+        raise ContractError(
+            f"write the broker as mqtt://HOST:PORT, for example mqtt://127.0.0.1:1883, not {url[:80]!r}"
+        )
+    return host, port
+
+
+def _require_broker_url(url: str) -> str:
+    try:
+        broker_address(url)
+    except ContractError as error:
+        raise ValueError(str(error)) from error
+    return url
+
+
+BrokerUrl = Annotated[str, AfterValidator(_require_broker_url)]
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from paho.mqtt import client as mqtt
@@ -20,6 +19,7 @@ from agent.delivery.shelf import Letter
 from contract.errors import ContractError
 from contract.events import Acknowledgement
 from contract.health import Heartbeat
+from contract.settings import broker_address
 from contract.topics import Channel, Topic
 
 LETTERS_IN_FLIGHT = 400  # sent and not yet acknowledged by the cloud
@@ -55,7 +55,7 @@ class Uplink:
         self._flights: dict[UUID, _Flight] = {}
         self.connected = False
         self.acknowledged = 0
-        self._host, self._port = _address(url)
+        self._host, self._port = broker_address(url)
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=session or device, protocol=mqtt.MQTTv5)
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
@@ -168,13 +168,6 @@ class Uplink:
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         self._heard.put(bytes(message.payload))
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise ContractError(f"a broker's address is mqtt://host:port, not {url!r}")
-    return parts.hostname, parts.port or 1883
 
 
 def _properties(packet: int, **values: int) -> Properties:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ContractError
-from contract.settings import Settings
+from contract.settings import Settings, broker_address
 
 
 class Table(Settings):
@@ -45,3 +45,34 @@ def test_a_mistake_is_named_with_what_is_known(tmp_path: Path, text: str, fault:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"cannot read the settings .*none.toml: No such file"):
         Whole.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("mqtt://127.0.0.1:1884", ("127.0.0.1", 1884)),
+        ("mqtt://broker.example", ("broker.example", 1883)),
+        ("mqtt://[::1]:1883", ("::1", 1883)),
+    ],
+)
+def test_a_broker_is_written_as_host_and_port(url: str, address: tuple[str, int]) -> None:
+    assert broker_address(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "broker",
+        "http://broker:1883",
+        "mqtt://",
+        "mqtt://broker:0",
+        "mqtt://broker:70000",
+        "mqtt://broker:x",
+        "mqtt://a/b",
+        "mqtt://user@host",
+    ],
+)
+def test_what_is_no_broker_is_refused(url: str) -> None:
+    with pytest.raises(ContractError, match="mqtt://HOST:PORT"):
+        broker_address(url)
