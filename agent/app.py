@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 from uuid import uuid4
 
 from agent import clock
@@ -33,7 +34,7 @@ log = logging.getLogger("agent")
 class Door:
     """One door at work: a vision thread that counts, and the caller's thread that stores, sends and reports."""
 
-    def __init__(self, settings: AgentSettings, *, session: str | None = None) -> None:
+    def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._detector = _Meter(Detector.load(settings.model.path, threads=settings.model.threads))
         self._camera: Camera = open_camera(
@@ -45,13 +46,8 @@ class Door:
             boot=uuid4(), release=self._detector.manifest.release, accelerator=self._detector.accelerator,
             resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
         )  # fmt: skip
-        self._uplink = Uplink(
-            settings.device,
-            settings.broker.url,
-            self._outbox,
-            session=session,
-            last_will=self._heartbeat("offline", bare=True),
-        )
+        will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
+        self._uplink = Uplink(settings.device, settings.broker.url, self._outbox, last_will=will)
         self._begun = time.monotonic()
         self._counted: deque[PassEvent] = deque()
         self._fault: BaseException | None = None
@@ -102,28 +98,23 @@ class Door:
         if refused:
             log.error("the outbox had no room for %d events; they are counted as lost", refused)
 
-    def _heartbeat(self, state: str, *, bare: bool = False) -> Heartbeat:
-        if bare:
-            return Heartbeat.from_parsed({"device": self._settings.device, "state": state, "boot": self._reporter.boot})
-        return Heartbeat.from_parsed(
-            {
-                "device": self._settings.device, "state": state, "boot": self._reporter.boot, "at": clock.now(),
-                "uptime_s": round(time.monotonic() - self._begun, 1), "release": self._detector.manifest.release,
-                "accelerator": self._detector.accelerator, "fps": self._detector.fps(), "frames": self._detector.frames,
-                "frames_dropped": self._camera.dropped, "passes": self._reporter.passes,
-                "waiting": self._outbox.waiting, "waiting_bytes": self._outbox.waiting_bytes,
-                "events_lost": self._outbox.events_lost, "crops_lost": self._outbox.crops_lost,
-                "trouble": self._trouble(),
-            }
+    def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
+        return Heartbeat(
+            device=self._settings.device, state=state, boot=self._reporter.boot, at=clock.now(),
+            uptime_s=round(time.monotonic() - self._begun, 1), release=self._detector.manifest.release,
+            accelerator=self._detector.accelerator, fps=self._detector.fps(), frames=self._detector.frames,
+            frames_dropped=self._camera.dropped, passes=self._reporter.passes,
+            waiting=self._outbox.waiting, waiting_bytes=self._outbox.waiting_bytes,
+            events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=self._trouble(),
         )  # fmt: skip
 
-    def _trouble(self) -> list[str]:
-        found = [getattr(self._camera, "trouble", None)]
+    def _trouble(self) -> tuple[str, ...]:
+        found = [self._camera.trouble] if self._camera.trouble else []
         if self._outbox.disk_full:
             found.append("the disk is full: crops are given up, events come last")
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
-        return [text for text in found if text]
+        return tuple(found)
 
 
 class _Meter:

@@ -22,10 +22,6 @@ class Channel(StrEnum):
     DESIRED = "desired"  # cloud -> device: what it should run (retained)
 
 
-FROM_DEVICE = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH, Channel.REPORTED)
-TO_DEVICE = (Channel.ACKS, Channel.DESIRED)
-
-
 def shard_of(device: str) -> str:
     """Two hex digits that both sides compute from the device's name, so that consumers can split the fleet between them."""
     return sha256(device.encode()).hexdigest()[:2]

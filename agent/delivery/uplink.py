@@ -44,7 +44,7 @@ class Uplink:
     """Owns the connection. `pump` is called from the thread that owns the outbox; paho's thread only queues what it hears."""
 
     def __init__(
-        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat, session: str | None = None,
+        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat,
         clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         self._device = device
@@ -54,9 +54,8 @@ class Uplink:
         self._heard: SimpleQueue[bytes] = SimpleQueue()
         self._flights: dict[UUID, _Flight] = {}
         self.connected = False
-        self.acknowledged = 0
         self._host, self._port = broker_address(url)
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=session or device, protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv5)
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -116,7 +115,6 @@ class Uplink:
                 for known in (*ack.stored, *refused):
                     self._flights.pop(known, None)
             left += gone
-            self.acknowledged += len(ack.stored)
             for known, reason in refused.items():
                 log.warning("the cloud will never store letter %s: %s", known, reason)
 

@@ -30,6 +30,7 @@ class Camera(Protocol):
     """Frames until the stream ends or `close` is called; a frame that comes while another is worked on is dropped."""
 
     dropped: int
+    trouble: str | None  # what keeps it from seeing, in words for a heartbeat
 
     def frames(self) -> Iterator[Frame]: ...
     def close(self) -> None: ...
@@ -65,7 +66,6 @@ class Clip:
             raise ContractError(
                 f"{path} holds no frame that OpenCV can read; convert it: ffmpeg -i {path.name} clip.mp4"
             )
-        self.dropped = 0
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -103,6 +103,7 @@ class PacedClip:
         self._clock = clock
         self._stop = threading.Event()
         self.dropped = 0
+        self.trouble: str | None = None
 
     def frames(self) -> Iterator[Frame]:
         begun, offset = self._clock(), 0.0
@@ -209,6 +210,7 @@ class PiCamera:
         )
         self._stop = threading.Event()
         self.dropped = 0
+        self.trouble: str | None = None
 
     def frames(self) -> Iterator[Frame]:
         self._camera.start()

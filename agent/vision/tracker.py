@@ -25,7 +25,6 @@ class Track:
     birth: Point
     evidence: list[float]  # per label: scores summed over the frames, weighted by confidence
     hits: int = 1
-    best: float = 0.0  # highest confidence so far
     vx: float = 0.0  # unit square a second
     vy: float = 0.0
     ended: bool = False
@@ -82,7 +81,7 @@ class Tracker:
     def _begin(self, detection: Detection, at_s: float) -> Track:
         track = Track(
             next(self._numbers), detection.box, at_s, detection.box.centre,
-            [score * detection.confidence for score in detection.scores], best=detection.confidence,
+            [score * detection.confidence for score in detection.scores],
         )  # fmt: skip
         self._tracks.append(track)
         return track
@@ -127,6 +126,5 @@ def _follow(track: Track, detection: Detection, at_s: float) -> None:
     track.box = Box(x - half_w, y - half_h, x + half_w, y + half_h)
     track.at_s = at_s
     track.hits += 1
-    track.best = max(track.best, detection.confidence)
     for index, score in enumerate(detection.scores):
         track.evidence[index] += score * detection.confidence

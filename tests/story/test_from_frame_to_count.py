@@ -104,13 +104,34 @@ def test_kills_of_every_part_lose_nothing_and_double_nothing(house: House, clip:
     assert house.overview()[0]["missing"] <= 2  # what was counted in the second before the kill was not yet committed
 
 
+def test_without_a_broker_the_door_counts_and_delivers_later(house: House, clip: Path) -> None:
+    """[96] No network at all: counting goes on, the outbox holds, and the next start delivers what the first one counted."""
+    door = Doorway("door-1", clip, LINES["passage"], loop=False)
+    once = replay(clip, door.line)
+    house.start_door(door)
+    wait_until(lambda: finished(house, {"door-1"}), within_s=90, what="the clip's end")
+    assert house.doors["door-1"].process.returncode == 0
+    assert committed(house, "door-1") == once["in"] + once["out"]
+    house.broker.start()
+    house.start_cloud()
+    house.start_door(door)
+    wait_until(lambda: finished(house, {"door-1"}), within_s=90, what="the second turn's end")
+    (told,) = house.overview()
+    assert totals(told)["in"] == 2 * once["in"]
+    assert totals(told)["by_label"] == {label: 2 * number for label, number in once["by_label"].items()}
+    assert told["missing"] == 0
+
+
 def committed(house: House, name: str) -> int:
     """What a killed agent had safely told somebody: stored by the cloud, or still in its outbox."""
     events = house.folder / name / "events.db"
     with sqlite3.connect(f"file:{events}?mode=ro", uri=True) as database:
         waiting = {row[0] for row in database.execute("SELECT id FROM letters")}
     database.close()
-    with sqlite3.connect(house.folder / "cloud" / "maskfleet.sqlite") as stored:
+    cloud = house.folder / "cloud" / "maskfleet.sqlite"
+    if not cloud.exists():
+        return len(waiting)
+    with sqlite3.connect(cloud) as stored:
         known = {bytes.fromhex(row[0].replace("-", "")) for row in stored.execute("SELECT id FROM events")}
     stored.close()
     return len(known | waiting)
