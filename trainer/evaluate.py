@@ -20,7 +20,7 @@ from contract.errors import ContractError
 from contract.labels import LABELS, Label
 from trainer.dataset import Split, label_path
 
-LOWEST = 0.01  # confidence from which detections enter the precision-recall curves
+LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +191,12 @@ def _operating(
 
 
 def _peak(confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int) -> float:
-    """The confidence at which F1 is highest, kept between 0.2 and 0.6 where few examples make the peak a matter of luck."""
+    """The confidence at which F1 is highest, kept between 0.3 and 0.6: few examples make the peak a matter of luck."""
     if not hit.any():
         return 0.35
     right = np.cumsum(hit)
     f1 = 2 * right / (np.arange(1, len(hit) + 1) + positives)
-    return float(np.clip(confidence[int(np.argmax(f1))], 0.2, 0.6))
+    return float(np.clip(confidence[int(np.argmax(f1))], 0.3, 0.6))
 
 
 def _mean(values: list[float]) -> float:

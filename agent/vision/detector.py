@@ -13,7 +13,7 @@ from contract.events import Accelerator
 from contract.labels import LABELS, Label
 from contract.release import Head, Manifest, read_manifest
 
-NMS_IOU = 0.5
+NMS_IOU = 0.6
 
 
 @dataclass(frozen=True, slots=True)
