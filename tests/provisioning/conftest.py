@@ -53,7 +53,7 @@ class Peer:
         host: str = "localhost",
     ) -> None:
         self.heard: list[tuple[str, bytes]] = []
-        self.connected = self.ended = False
+        self.answered = self.connected = self.ended = False
         self._address = (host, port)
         self._subscribed = 0
         self._client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, reconnect_on_failure=False)
@@ -97,6 +97,7 @@ class Peer:
         self._client.loop_stop()
 
     def _on_connect(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self.answered = True
         self.connected = not reason.is_failure
         self.ended = bool(reason.is_failure)
 
