@@ -1,5 +1,6 @@
 """Topics as values: `Topic(device, channel)` <-> `mf/v1/{shard}/{device}/{channel}`; no other file knows the text."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -20,6 +21,10 @@ class Channel(StrEnum):
     REPORTED = "reported"  # device -> cloud: what the device runs
     ACKS = "acks"  # cloud -> device: what is safely stored
     DESIRED = "desired"  # cloud -> device: what it should run (retained)
+
+
+FROM_DEVICE = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH, Channel.REPORTED)
+TO_DEVICE = (Channel.ACKS, Channel.DESIRED)
 
 
 def shard_of(device: str) -> str:
@@ -59,3 +64,15 @@ class Topic:
 def every(channel: Channel) -> str:
     """The filter that matches `channel` of every device."""
     return f"{PREFIX}/+/+/{channel}"
+
+
+def device_patterns() -> Iterator[str]:
+    """The broker's access list for devices: `%u` is the name in the certificate. Mosquitto grants these to every user."""
+    yield from (f"pattern write {PREFIX}/+/%u/{channel}" for channel in FROM_DEVICE)
+    yield from (f"pattern read {PREFIX}/+/%u/{channel}" for channel in TO_DEVICE)
+
+
+def cloud_patterns() -> Iterator[str]:
+    """The broker's access list for the cloud's user: leaves, never `#`."""
+    yield from (f"topic read {every(channel)}" for channel in FROM_DEVICE)
+    yield from (f"topic write {every(channel)}" for channel in TO_DEVICE)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from contract.errors import ContractError
 from contract.identity import require_device_id
-from contract.topics import Channel, Topic, every, shard_of
+from contract.topics import FROM_DEVICE, TO_DEVICE, Channel, Topic, cloud_patterns, device_patterns, every, shard_of
 
 devices = st.from_regex(r"[a-z0-9][a-z0-9-]{1,38}", fullmatch=True)
 
@@ -19,6 +19,16 @@ def test_a_topic_reads_as_agreed() -> None:
     assert Topic("door-1", Channel.EVENTS).text == f"mf/v1/{shard_of('door-1')}/door-1/events"
     assert shard_of("door-1") == "0e"
     assert every(Channel.ACKS) == "mf/v1/+/+/acks"
+
+
+def test_every_channel_goes_one_way_and_is_written_by_one_side_and_read_by_the_other() -> None:
+    assert sorted([*FROM_DEVICE, *TO_DEVICE]) == sorted(Channel)
+    turned = {"read": "write", "write": "read"}
+    devices = {tuple(line.replace("%u", "+").split()[1:]) for line in device_patterns()}
+    cloud = {tuple(line.split()[1:]) for line in cloud_patterns()}
+    assert {(turned[access], text) for access, text in devices} == cloud
+    assert cloud >= {("read", "mf/v1/+/+/events"), ("write", "mf/v1/+/+/acks")}
+    assert not any("#" in text for _, text in cloud)
 
 
 @pytest.mark.parametrize(
