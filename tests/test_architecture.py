@@ -21,7 +21,7 @@ MAY_IMPORT = {
 PURE = (
     "agent/vision/yolo.py", "agent/vision/geometry.py", "agent/vision/tracker.py", "agent/vision/counter.py",
     "agent/vision/pipeline.py", "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py",
-    "cloud/ingest/jpeg.py",
+    "cloud/ingest/jpeg.py", "agent/learning/sampler.py", "agent/learning/privacy.py",
 )  # fmt: skip
 IMPURE = {"socket", "time", "sqlite3", "pathlib", "os", "subprocess", "sqlalchemy", "paho", "requests", "random"}
 HEAVY = {"torch", "torchvision", "ultralytics", "tensorflow", "onnx", "onnx2tf"}
