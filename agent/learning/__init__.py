@@ -1,0 +1,1 @@
+"""Which passes are worth a label, and what may leave."""
