@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,13 +75,11 @@ class House:
             doors: list[dict[str, Any]] = json.load(answer)
             return doors
 
-    def wait_online(self, *, within_s: float = 60, meanwhile: Callable[[], None] | None = None) -> None:
+    def wait_online(self, *, within_s: float = 60) -> None:
         """Return when every started door has reported to the cloud. Raises RehearsalError."""
 
         def online() -> bool:
             self.require_running()
-            if meanwhile:
-                meanwhile()
             return {door["name"] for door in self.overview() if door["state"] == "online"} >= set(self.doors)
 
         wait_until(online, within_s=within_s, what="every door reporting to the cloud")

@@ -90,19 +90,15 @@ class Outbox:
     def put_crop(self, letter: Letter) -> bool:
         """Store a crop, at the cost of older ones; False where there is no room even so."""
         over = self.waiting_bytes + letter.cost - self._cap
-        if over > 0 and self._evict_crops(over) < over:
-            self._crops.note("crops_lost", 1)
-            return False
+        taken = over <= 0 or self._evict_crops(over) >= over
         try:
-            self._crops.put([letter])
-            if self._unwritten_crops:
-                self._crops.note("crops_lost", self._unwritten_crops)
-                self._unwritten_crops = 0
+            self._crops.put([letter] if taken else [], lost=self._unwritten_crops + (not taken), what="crops_lost")
+            self._unwritten_crops = 0
         except ShelfFullError:
             self.disk_full = True
             self._unwritten_crops += 1
             return False
-        return True
+        return taken
 
     def pending_events(self, limit: int, *, without: Collection[UUID] = ()) -> list[Letter]:
         """The oldest events, leaving out those `without`."""
@@ -134,11 +130,8 @@ class Outbox:
     def _store_events(self, letters: list[Letter], refused: int) -> bool:
         for attempt in range(2):
             try:
-                if letters:
-                    self._events.put(letters)
-                if refused + self._unwritten_losses:
-                    self._events.note("events_lost", refused + self._unwritten_losses)
-                    self._unwritten_losses = 0
+                self._events.put(letters, lost=refused + self._unwritten_losses, what="events_lost")
+                self._unwritten_losses = 0
             except ShelfFullError:
                 if attempt == 0:
                     self._make_room()
@@ -152,15 +145,19 @@ class Outbox:
         """Give the ballast and then every crop to a full disk."""
         self.disk_full = True
         self._ballast.unlink(missing_ok=True)
-        try:
-            self._evict_crops(self._crops.size)
-        except ShelfFullError:
-            return
+        self._evict_crops(self._crops.size)
 
     def _evict_crops(self, wanted: int) -> int:
-        freed = self._crops.evict(wanted, protected=False, what="crops_lost")
-        if freed < wanted:
-            freed += self._crops.evict(wanted - freed, protected=True, what="crops_lost")
+        """Give up crops for `wanted` bytes, control crops last; returns the bytes freed, fewer on a disk too full to delete in."""
+        freed = 0
+        for protected in (False, True):
+            for _ in range(2):
+                try:
+                    if freed < wanted:
+                        freed += self._crops.evict(wanted - freed, protected=protected, what="crops_lost")
+                except ShelfFullError:  # the ballast is there to make room to delete in
+                    self.disk_full = True
+                    self._ballast.unlink(missing_ok=True)
         return freed
 
     def _take_ballast(self) -> None:

@@ -72,10 +72,15 @@ class Shelf:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         return cls(_connect(path)), True
 
-    def put(self, letters: Iterable[Letter]) -> None:
-        """Store all or none; a letter that is already there stays as it is. Raises ShelfFullError."""
+    def put(self, letters: Iterable[Letter], *, lost: int = 0, what: str = "") -> None:
+        """Store all or none; a letter that is already there stays as it is. Raises ShelfFullError.
+
+        `lost` letters that could not be taken are added to the ledger's count of `what` in the same transaction.
+        """
 
         def change() -> list[int]:
+            if lost:
+                self._note(what, lost)
             return [
                 letter.cost
                 for letter in letters

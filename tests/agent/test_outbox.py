@@ -206,6 +206,24 @@ def test_on_a_full_disk_crops_go_first_and_the_event_is_kept(small_disk: Path) -
     box.close()
 
 
+def test_over_the_cap_on_a_full_disk_the_event_still_comes_before_the_crops(small_disk: Path) -> None:
+    box = Outbox.open(small_disk / "outbox", cap_bytes=7 * (50_000 + ROW_BYTES))
+    for number in range(7):
+        assert box.put_crop(letter(number, 50_000))
+    with (small_disk / "hog").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"z" * 4096)
+        except OSError:
+            pass
+    lost = sum(box.put_events([letter(number, 3000)]) for number in range(1000, 1040))
+    assert lost == box.events_lost == 0
+    assert len(box.pending_events(100)) == 40
+    assert box.disk_full
+    assert len(box.pending_crops(10)) + box.crops_lost == 7
+    box.close()
+
+
 def test_a_disk_full_of_events_refuses_the_next_and_counts_it(small_disk: Path) -> None:
     box = Outbox.open(small_disk / "outbox", cap_bytes=MANY)
     refused = put = 0
