@@ -3,20 +3,38 @@
 from typing import Any
 
 from contract.crops import CROP_LIMIT, CropHeader
+from contract.dataset import Snapshot
 from contract.events import EVENTS_LIMIT, Acknowledgement, EventBatch
+from contract.fleet import DESIRED_LIMIT, REPORTED_LIMIT, Desired, Reported
 from contract.health import HEALTH_LIMIT, Heartbeat
+from contract.jobs import Claim, Job, Outcome, Progress
 from contract.release import Manifest
-from contract.topics import PREFIX, Channel
+from contract.topics import PREFIX, TO_DEVICE, Channel
 from contract.wire import SCHEMA_VERSION, Wire
 
 MESSAGES: dict[Channel, type[Wire]] = {
     Channel.EVENTS: EventBatch,
     Channel.CROPS: CropHeader,
     Channel.HEALTH: Heartbeat,
+    Channel.REPORTED: Reported,
     Channel.ACKS: Acknowledgement,
+    Channel.DESIRED: Desired,
 }
-FILES: dict[str, type[Wire]] = {"manifest": Manifest}
-_LIMITS = {Channel.EVENTS: EVENTS_LIMIT, Channel.CROPS: CROP_LIMIT, Channel.HEALTH: HEALTH_LIMIT}
+FILES: dict[str, type[Wire]] = {
+    "manifest": Manifest,
+    "snapshot": Snapshot,
+    "job": Job,
+    "job-claim": Claim,
+    "job-progress": Progress,
+    "job-outcome": Outcome,
+}
+_LIMITS = {
+    Channel.EVENTS: EVENTS_LIMIT,
+    Channel.CROPS: CROP_LIMIT,
+    Channel.HEALTH: HEALTH_LIMIT,
+    Channel.REPORTED: REPORTED_LIMIT,
+    Channel.DESIRED: DESIRED_LIMIT,
+}
 _NOTES = {
     Channel.CROPS: "One line of JSON as described, a newline, and the JPEG's bytes.",
     Channel.ACKS: "From the cloud, after its commit. Only then does the device forget.",
@@ -53,10 +71,11 @@ def asyncapi() -> dict[str, Any]:
             },
             "bindings": {"mqtt": {"bindingVersion": "0.2.0"}},
         }
-        operations[f"{'receive' if channel is Channel.ACKS else 'send'}_{name}"] = {
-            "action": "receive" if channel is Channel.ACKS else "send",
+        action = "receive" if channel in TO_DEVICE else "send"
+        operations[f"{action}_{name}"] = {
+            "action": action,
             "channel": {"$ref": f"#/channels/{name}"},
-            "bindings": {"mqtt": {"qos": 1, "retain": False, "bindingVersion": "0.2.0"}},
+            "bindings": {"mqtt": {"qos": 1, "retain": channel is Channel.DESIRED, "bindingVersion": "0.2.0"}},
         }
     return {
         "asyncapi": "3.0.0",

@@ -15,6 +15,15 @@ from contract.wire import Count, Ratio, Wire
 MODEL_NAME = "model.tflite"
 MANIFEST_NAME = "manifest.json"
 MANIFEST_LIMIT = 64 * 1024
+GOLDEN_NAME = "golden.zip"
+MODEL_LIMIT = 32 * 1024 * 1024  # bytes of a model file
+GOLDEN_LIMIT = 8 * 1024 * 1024  # bytes of an archive of golden frames
+RELEASE_FILES = (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME)
+
+
+def target_path(release: int, name: str) -> str:
+    """Where a release's file lies in the repository of signed releases, relative to its targets folder."""
+    return f"releases/{release}/{name}"
 
 
 class Head(StrEnum):
@@ -38,6 +47,9 @@ class Manifest(Wire):
     compiled_for_edge_tpu: bool = Field(description="True only where Edge TPU's compiler made this very file.")
     trained_on: dict[str, Any] = Field(
         default_factory=dict, description="Data sets, epochs, base, seed, tool versions."
+    )
+    golden_digest: Digest | None = Field(
+        default=None, description="SHA-256 of the golden frames' archive (`golden.zip`); absent: it has none."
     )
     metrics: dict[str, Any] = Field(
         default_factory=dict, description="Scores of this file, as `trainer evaluate` printed them."

@@ -1,0 +1,56 @@
+"""What a door should run and what it runs: a retained wish from the cloud, and the door's own report; never a command."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from contract.crops import Digest
+from contract.identity import DeviceId
+from contract.wire import SCHEMA_VERSION, Count, Instant, SchemaVersion, Wire
+
+DESIRED_LIMIT = 8 * 1024  # bytes of one desired message
+REPORTED_LIMIT = 8 * 1024  # bytes of one reported message
+
+
+class SamplingPlan(Wire):
+    """How many crops a door may send: the labellers' time, shared out."""
+
+    window_s: Annotated[int, Field(ge=10, le=86_400)] = Field(description="Length of a sampling window, s.")
+    budget: Annotated[int, Field(ge=0, le=200)] = Field(description="Most crops of one window; 0 sends none.")
+
+
+class Desired(Wire):
+    """The payload of a `desired` message, retained: a door that was away for a month reads only the newest."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    device: DeviceId
+    number: Count = Field(description="Grows with every change for this device; a lower one is an old message.")
+    release: Count = Field(description="The release it should run; 0 asks for none, and the door keeps what it has.")
+    sampling: SamplingPlan | None = Field(default=None, description="Absent: the door's own setting stands.")
+
+
+class Step(StrEnum):
+    """Where a door stands on the way to the release it should run."""
+
+    IDLE = "idle"  # runs what it should, or was asked for nothing
+    STAGED = "staged"  # downloaded, verified, written; not yet looked through
+    TRIAL = "trial"  # running it, not yet sure
+    CONFIRMED = "confirmed"  # runs it, and will after a restart
+    ROLLED_BACK = "rolled_back"  # refused it, and runs what it ran before
+
+
+class Reported(Wire):
+    """The payload of a `reported` message: at every change of it, and after every connect."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    device: DeviceId
+    at: Instant
+    release: Count = Field(description="The release that looks at the frames now.")
+    digest: Digest = Field(description="SHA-256 of that model file.")
+    step: Step
+    wanted: Count = Field(default=0, description="The release that `step` speaks of; 0: none was asked for.")
+    number: Count = Field(default=0, description="The number of the desired state it acts on.")
+    reason: Annotated[str, Field(max_length=300)] = Field(
+        default="", description="Why it rolled back, or why it could not fetch the wanted release yet."
+    )
