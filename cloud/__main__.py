@@ -1,14 +1,16 @@
-"""The command `cloud`: consume, serve, all, migrate."""
+"""The command `cloud`: consume, serve, all, migrate, token."""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.app import CannotStartError, Part, prepare, run
 from cloud.config import CloudSettings
 from cloud.store.database import DatabaseUnavailableError
+from cloud.web.tokens import make_token, revoke_tokens
 from contract.errors import ContractError
 
 COMMANDS: dict[str, tuple[str, tuple[Part, ...]]] = {
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = CloudSettings.load(chosen.config, dict(chosen.set))
+        if chosen.command == "token":
+            return _token(settings, chosen.name, revoke=chosen.revoke)
         parts = COMMANDS[chosen.command][1]
         if parts:
             return run(settings, parts)
@@ -41,21 +45,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _token(settings: CloudSettings, name: str, *, revoke: bool) -> int:
+    engine = prepare(settings)
+    try:
+        if revoke:
+            print(f"revoked: {revoke_tokens(engine, name, datetime.now(UTC))}")
+        else:
+            print(make_token(engine, name, datetime.now(UTC)))
+    finally:
+        engine.dispose()
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud", description="The service behind the doors.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (what, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML (all have defaults)")
-        command.add_argument(
-            "--set",
-            type=_assignment,
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="put one setting over the file's; may be repeated",
-        )
+        _with_settings(commands.add_parser(name, help=what, description=what))
+    what = "print a new token for a machine, once; only its hash is kept"
+    token = commands.add_parser("token", help=what, description=what)
+    token.add_argument("name", metavar="NAME", help="whose it is, for example gpu-box")
+    token.add_argument("--revoke", action="store_true", help="end every token of this name instead")
+    _with_settings(token)
     return parser
+
+
+def _with_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML (all have defaults)")
+    command.add_argument(
+        "--set",
+        type=_assignment,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="put one setting over the file's; may be repeated",
+    )
 
 
 def _assignment(text: str) -> tuple[str, str]:

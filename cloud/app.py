@@ -17,6 +17,8 @@ from cloud.config import CloudSettings
 from cloud.ingest.consumer import Consumer, Pace
 from cloud.ingest.parcels import open_message
 from cloud.ingest.sink import DatabaseSink
+from cloud.learning.jobs import Jobs, Retraining, Watch
+from cloud.learning.retraining import Labels
 from cloud.store.blobs import BlobFolder
 from cloud.store.database import migrate, open_database
 from cloud.store.store import Store
@@ -66,8 +68,11 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
         work.append(("consumer", consumer.run, consumer.stop))
     if door is not None:
         store = Store(engine)
-        web = WebServer(partial(new_site, store, settings), door)
+        retraining = _new_retraining(settings, engine)
+        web = WebServer(partial(new_site, store, settings, retraining=retraining), door)
         work.append(("web", web.run, web.stop))
+        watch = Watch(retraining, settings.retraining.check_every_s)
+        work.append(("retraining", watch.run, watch.stop))
         host, port = door.getsockname()[:2]
         log.info("the page is at http://%s:%d/", f"[{host}]" if ":" in host else host, port)
     failures: list[BaseException] = []
@@ -111,6 +116,12 @@ def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
         open_message=lambda message, now: open_message(message, now=now, pictures=settings.pictures),
         on_stall=_end_process,
     )
+
+
+def _new_retraining(settings: CloudSettings, engine: Engine) -> Retraining:
+    """Nothing is labelled here yet: no label is new, and no snapshot can be made."""
+    rules = settings.retraining
+    return Retraining(Jobs(engine, rules), rules, labels_since=lambda _: Labels(), make_snapshot=lambda _: None)
 
 
 def _guard(act: Callable[[], None], failures: list[BaseException], done: threading.Event) -> None:

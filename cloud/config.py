@@ -36,6 +36,29 @@ class PictureRules(Settings):
     """Greatest size of the file in bytes."""
 
 
+class RetrainingRules(Settings):
+    """`[retraining]`: when a new training is due, and how a trainer may hold a job."""
+
+    new_labels: Annotated[int, Field(ge=1)] = 300
+    """So many new labels make a training due."""
+    new_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """But at least this share of the labels before them."""
+    new_rare: Annotated[int, Field(ge=1)] = 40
+    """So many new labels of `mask_worn_incorrectly` do as well."""
+    stale_days: Annotated[int, Field(ge=1)] = 28
+    """After so many days without a training fewer labels are enough."""
+    stale_labels: Annotated[int, Field(ge=1)] = 100
+    """So many new labels are enough then."""
+    cool_down_s: Annotated[int, Field(ge=0)] = 24 * 3600
+    """At least so many seconds between two trainings that nobody asked for."""
+    lease_s: Annotated[int, Field(ge=5, le=3600)] = 120
+    """A trainer that says nothing for so many seconds loses its job to the next that asks."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """So many trainers may fall silent over one job before it counts as failed."""
+    check_every_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How often the rules are looked at, in s."""
+
+
 class CloudSettings(Settings):
     """Everything `cloud` can be told; the defaults run a whole service in one folder."""
 
@@ -83,6 +106,9 @@ class CloudSettings(Settings):
 
     pictures: PictureRules = PictureRules()
     """What a crop's JPEG header may say."""
+
+    retraining: RetrainingRules = RetrainingRules()
+    """When to train again."""
 
     @property
     def database_url(self) -> str:

@@ -27,6 +27,7 @@ metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
@@ -167,3 +168,37 @@ changes = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("number", BigInteger, nullable=False),  # grows with every commit that changed something
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("sha256", String(64), primary_key=True),  # of the token; the token itself is nowhere
+    Column("name", String(63), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("in_flight", Boolean, unique=True),  # true or null: the database itself keeps a second one out
+    Column("snapshot", String(64)),
+    Column("release", BigInteger, nullable=False),
+    Column("champion", BigInteger, nullable=False),
+    Column("again", BigInteger),
+    Column("reason", String(300), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("lease", Uuid),
+    Column("worker", String(63)),
+    Column("lease_until", Instant),
+    Column("stage", String(30), nullable=False, server_default=""),
+    Column("done", Float, nullable=False, server_default="0"),
+    Column("curve", JSON, nullable=False),
+    Column("outcome", JSON),
+    Column("ended_at", Instant),
+)
+Index("ix_jobs_made_at", jobs.c.made_at)

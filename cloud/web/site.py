@@ -12,12 +12,16 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud.config import CloudSettings
+from cloud.learning.jobs import Jobs, Retraining
+from cloud.learning.retraining import Labels
 from cloud.store.store import Store
 from cloud.web.answers import Service
 from cloud.web.api import new_api
 from cloud.web.headers import SecurityHeaders
+from cloud.web.jobs import new_job_api
 from cloud.web.live import Pulse
 from cloud.web.pages import Pages
+from cloud.web.tokens import new_require_machine
 from cloud.web.views import Views
 
 STATIC = Path(__file__).parent / "static"
@@ -31,9 +35,13 @@ def _now() -> datetime:
 
 
 def new_site(
-    store: Store, settings: CloudSettings, closing: threading.Event, clock: Callable[[], datetime] = _now
+    store: Store,
+    settings: CloudSettings,
+    closing: threading.Event,
+    clock: Callable[[], datetime] = _now,
+    retraining: Retraining | None = None,
 ) -> FastAPI:
-    """The application; `closing` ends its streams."""
+    """The application; `closing` ends its streams. Without `retraining` nothing can be trained."""
     views = Views(store, zone=settings.zone, silent_after=timedelta(seconds=settings.silent_after_s))
     pages = Pages(views, settings)
     site = FastAPI(
@@ -42,6 +50,11 @@ def new_site(
     )  # fmt: skip
     site.add_middleware(SecurityHeaders)
     site.include_router(new_api(views, Pulse(views.change_number, closing), clock))
+    table = Jobs(store.engine, settings.retraining)
+    retraining = retraining or Retraining(
+        table, settings.retraining, labels_since=lambda _: Labels(), make_snapshot=lambda _: None
+    )
+    site.include_router(new_job_api(table, retraining, new_require_machine(store.engine), clock))
     site.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @site.get("/", include_in_schema=False)

@@ -1,0 +1,1 @@
+"""When to train again, and who does it."""
