@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from agent.vision.yolo import Pixels
 from contract.errors import ContractError
 from contract.labels import LABELS, Label
 from trainer.dataset import Split, label_path
+from trainer.scores import Matches
 
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
 
@@ -40,6 +41,7 @@ class Report:
     per_class: dict[Label, Score]
     images: int
     best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
+    matches: dict[Label, Matches] = field(default_factory=dict, repr=False)  # for drawing images again
 
     @property
     def map50(self) -> float:
@@ -145,6 +147,7 @@ def _score(
     precision = scored.eval["precision"]  # (IoU thresholds, recall steps, classes, areas, limits)
     scores: dict[Label, Score] = {}
     best: dict[Label, float] = {}
+    kept: dict[Label, Matches] = {}
     for index, label in enumerate(LABELS):
         curve = precision[:, :, index, 0, 0]
         if (curve < 0).all():
@@ -153,7 +156,8 @@ def _score(
         recall_at, precision_at = _operating(confidence, hit, positives, thresholds[label])
         scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
         best[label] = _peak(confidence, hit, positives)
-    return Report(scores, images, best)
+        kept[label] = _every_match(scored, index, images)
+    return Report(scores, images, best, kept)
 
 
 def _coco(boxes: list[dict[str, Any]], images: int) -> COCO:
@@ -181,6 +185,20 @@ def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], 
         positives += int((~np.asarray(one["gtIgnore"]).astype(bool)).sum())
     order = np.argsort(-np.asarray(confidence, float), kind="stable")
     return np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives
+
+
+def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
+    """Of one class, in the order in which COCO accumulates."""
+    ones = [one for one in scored.evalImgs if one is not None and one["category_id"] == category]
+    positives = np.zeros(images, np.int64)
+    for one in ones:
+        positives[one["image_id"]] = int((~np.asarray(one["gtIgnore"]).astype(bool)).sum())
+    confidence = np.concatenate([np.asarray(one["dtScores"], float) for one in ones])
+    order = np.argsort(-confidence, kind="stable")
+    image = np.concatenate([np.full(len(one["dtScores"]), one["image_id"], np.int64) for one in ones])
+    hit = np.concatenate([one["dtMatches"] > 0 for one in ones], axis=1)
+    counted = np.concatenate([~one["dtIgnore"].astype(bool) for one in ones], axis=1)
+    return Matches(image[order], hit[:, order], counted[:, order], positives)
 
 
 def _operating(

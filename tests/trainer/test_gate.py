@@ -1,0 +1,128 @@
+"""What the gate lets through, and that drawing images again is COCO's own arithmetic."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.config import FACTORY_MODEL
+from contract.labels import LABELS, Label
+from rehearsal.scene import write_dataset
+from trainer.dataset import read_split
+from trainer.evaluate import Report, evaluate
+from trainer.gate import Cost, Pair, Result, difference, objections
+from trainer.scores import Matches, map50_95
+
+FAST = Cost(size=2_000_000, latency_ms=20.0)
+WITH, RARE = Label.WITH_MASK, Label.MASK_WORN_INCORRECTLY
+
+
+def matches(found: list[bool], alarms: int = 0) -> Matches:
+    """One face in each picture, found or not; and so many false alarms in the first, surer than everything else."""
+    image = np.array([0] * alarms + [index for index, one in enumerate(found) if one], np.int64)
+    hit = np.array([False] * alarms + [True] * sum(found))
+    return Matches(image, np.tile(hit, (10, 1)), np.ones((10, len(hit)), bool), np.ones(len(found), np.int64))
+
+
+def result(found: list[bool], alarms: int = 0, label: Label = WITH) -> Result:
+    return Result({label: sum(found) / len(found)}, {label: matches(found, alarms)})
+
+
+def pair(champion: Result, candidate: Result, images: int = 100, groups: list[int] | None = None) -> Pair:
+    return Pair("field", groups or list(range(images)), champion, candidate)
+
+
+def said(pairs: list[Pair], candidate: Cost = FAST) -> tuple[str, ...]:
+    return objections(pairs, champion=FAST, candidate=candidate, seed=1, draws=300)
+
+
+def test_the_same_file_again_may_ship() -> None:
+    same = result([True] * 80 + [False] * 20)
+    assert said([pair(same, same)]) == ()
+
+
+def test_a_better_one_may_ship() -> None:
+    assert said([pair(result([True] * 70 + [False] * 30), result([True] * 80 + [False] * 20))]) == ()
+
+
+def test_a_worse_one_is_refused_in_plain_words() -> None:
+    told = said([pair(result([True] * 80 + [False] * 20), result([True] * 70 + [False] * 30))])
+    assert len(told) == 3
+    assert told[0].startswith("field: it is worse by ")
+    assert "may be worse by" in told[1]
+    assert told[2].startswith("field: it finds 70.0 % of with_mask instead of 80.0 %")
+
+
+def test_an_uncertain_tie_is_refused() -> None:
+    old, new = [True] * 60 + [False] * 40, [False] * 20 + [True] * 60 + [False] * 20
+    (told,) = said([pair(result(old), result(new))])
+    assert "may be worse by" in told
+
+
+def test_images_of_one_group_are_drawn_together() -> None:
+    old = result([True] * 80 + [False] * 20)
+    new = result([True] * 79 + [False] + [True] * 3 + [False] * 17)
+    alone = difference(pair(old, new), seed=1, draws=300)
+    together = difference(pair(old, new, groups=[index // 20 for index in range(100)]), seed=1, draws=300)
+    assert alone is not None
+    assert together is not None
+    assert alone.estimate == together.estimate
+    assert together.low != alone.low
+
+
+@pytest.mark.parametrize(
+    ("label", "lost", "fine"), [(WITH, 3, True), (WITH, 4, False), (RARE, 5, True), (RARE, 6, False)]
+)
+def test_recall_may_fall_a_little_and_for_the_rare_class_a_little_more(label: Label, lost: int, fine: bool) -> None:
+    champion = Result({label: 0.8}, result([True] * 80 + [False] * 20, label=label).matches)
+    candidate = Result({label: (80 - lost) / 100}, champion.matches)
+    assert (said([pair(champion, candidate)]) == ()) is fine
+
+
+def test_a_class_that_is_lost_altogether_counts() -> None:
+    assert said([pair(result([True] * 100), Result({}, {}))]) != ()
+
+
+@pytest.mark.parametrize(
+    ("cost", "word"),
+    [(Cost(2_200_001, 20.0), "it is larger: 2.20 MB"), (Cost(2_000_000, 22.1), "it is slower: 22.10 ms")],
+)
+def test_size_and_latency_may_grow_by_a_tenth(cost: Cost, word: str) -> None:
+    same = result([True] * 10)
+    (told,) = said([pair(same, same, 10)], cost)
+    assert told.startswith(word)
+    assert said([pair(same, same, 10)], Cost(2_200_000, 22.0)) == ()
+
+
+def test_nothing_to_judge_on_is_an_objection() -> None:
+    assert said([]) == ("there are no images to judge on",)
+    assert said([pair(Result({}, {}), Result({}, {}), 3)]) == ("field: there is no labelled face to judge on",)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder: Path = tmp_path_factory.mktemp("scenes")
+    write_dataset(folder, images=40, seed=88_000)
+    return evaluate(FACTORY_MODEL, read_split(folder / "data.yaml", "val"))
+
+
+def test_stored_matches_give_the_average_precision_of_coco(report: Report) -> None:
+    again = map50_95(report.matches, np.ones(report.images))
+    assert again == pytest.approx({label: one.ap50_95 for label, one in report.per_class.items()}, abs=1e-9)
+    assert set(again) == set(LABELS)
+
+
+def test_a_thousand_draws_of_three_hundred_images_take_less_than_a_minute(report: Report) -> None:
+    times = 8  # 320 images
+    large = {
+        label: Matches(
+            np.concatenate([one.image + 40 * index for index in range(times)]), np.tile(one.hit, times),
+            np.tile(one.counted, times), np.tile(one.positives, times),
+        )
+        for label, one in report.matches.items()
+    }  # fmt: skip
+    both = Result({}, large)
+    start = time.monotonic()
+    difference(Pair("large", list(range(320)), both, both), seed=1, draws=50)
+    assert (time.monotonic() - start) * 20 < 60

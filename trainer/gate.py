@@ -1,0 +1,114 @@
+"""May a candidate ship? It is compared with the champion on the same images; an empty list of objections is a yes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.labels import Label
+from trainer.scores import Matches, map50_95
+
+DRAWS = 1_000
+WORST = -0.01  # the lower bound of the mAP50-95 difference must lie above
+RECALL_LOSS, RARE_RECALL_LOSS = 0.03, 0.05
+GROWTH = 1.1  # of size and latency
+RARE = Label.MASK_WORN_INCORRECTLY
+NOT_ASKED = (
+    "not compared: the loss by int8 against the float network, false alarms on empty frames, memory of an accelerator"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One file on one split."""
+
+    recall: Mapping[Label, float]  # at the file's own thresholds
+    matches: Mapping[Label, Matches]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a file takes to run."""
+
+    size: int  # bytes
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both files on one split; `groups` numbers each image's group, of which all or none are drawn."""
+
+    split: str
+    groups: Sequence[int]
+    champion: Result
+    candidate: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Candidate minus champion in mAP50-95, with the bounds between which 95 % of the draws lie."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def objections(
+    pairs: Sequence[Pair], *, champion: Cost, candidate: Cost, seed: int, draws: int = DRAWS
+) -> tuple[str, ...]:
+    """Why the candidate may not ship, in plain words; empty: it may."""
+    found = [] if pairs else ["there are no images to judge on"]
+    for pair in pairs:
+        found += _about(pair, difference(pair, seed=seed, draws=draws))
+    for what, old, new, unit in (
+        ("is larger", champion.size / 1e6, candidate.size / 1e6, "MB"),
+        ("is slower", champion.latency_ms, candidate.latency_ms, "ms"),
+    ):
+        if new > GROWTH * old:
+            found.append(f"it {what}: {new:.2f} {unit} against {old:.2f}, at most {GROWTH:g} times as much is allowed")
+    return tuple(found)
+
+
+def difference(pair: Pair, *, seed: int, draws: int = DRAWS) -> Difference | None:
+    """Paired bootstrap over groups: the same images are drawn for both. None where no class has a face to find."""
+    groups = np.unique(np.asarray(pair.groups), return_inverse=True)[1]
+    number, rng = int(groups.max(initial=-1)) + 1, np.random.default_rng(seed)
+    estimate = _gain(pair, np.ones(len(groups)))
+    if estimate is None:
+        return None
+    drawn = []
+    for _ in range(draws):
+        counts = np.bincount(rng.integers(0, number, number), minlength=number)
+        gain = _gain(pair, counts[groups].astype(np.float64))
+        if gain is not None:
+            drawn.append(gain)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Difference(estimate, float(low), float(high))
+
+
+def _about(pair: Pair, gain: Difference | None) -> list[str]:
+    if gain is None:
+        return [f"{pair.split}: there is no labelled face to judge on"]
+    found = []
+    if gain.estimate < 0:
+        found.append(f"{pair.split}: it is worse by {-100 * gain.estimate:.1f} points mAP50-95")
+    if gain.low <= WORST:
+        found.append(
+            f"{pair.split}: it may be worse by {-100 * gain.low:.1f} points mAP50-95 (95 % interval "
+            f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}); less than {-100 * WORST:g} must be certain"
+        )
+    for label, before in pair.champion.recall.items():
+        allowed = RARE_RECALL_LOSS if label is RARE else RECALL_LOSS
+        after = pair.candidate.recall.get(label, 0.0)
+        if before - after > allowed + 1e-9:
+            found.append(
+                f"{pair.split}: it finds {100 * after:.1f} % of {label.value} instead of {100 * before:.1f} %; "
+                f"at most {100 * allowed:g} points fewer are allowed"
+            )
+    return found
+
+
+def _gain(pair: Pair, weights: npt.NDArray[np.float64]) -> float | None:
+    old, new = map50_95(pair.champion.matches, weights), map50_95(pair.candidate.matches, weights)
+    return float(np.mean([new.get(label, 0.0) - value for label, value in old.items()])) if old else None
