@@ -23,6 +23,7 @@ from agent.vision.tracker import Tracker
 from agent.vision.yolo import Pixels
 from contract.events import PassEvent
 from contract.health import Heartbeat
+from contract.tls import client_context
 
 TICK_S = 0.1
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
@@ -47,7 +48,11 @@ class Door:
             resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
         )  # fmt: skip
         will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
-        self._uplink = Uplink(settings.device, settings.broker.url, self._outbox, last_will=will)
+        identity = settings.broker.identity
+        self._uplink = Uplink(
+            settings.device, settings.broker.url, self._outbox, last_will=will,
+            tls=client_context(identity) if identity else None,
+        )  # fmt: skip
         self._begun = time.monotonic()
         self._counted: deque[PassEvent] = deque()
         self._fault: BaseException | None = None

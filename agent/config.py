@@ -1,15 +1,15 @@
 """What a door agent must be told; everything else has a default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent.vision.geometry import Line
 from contract.errors import ContractError
 from contract.identity import DeviceId
 from contract.release import MODEL_NAME
-from contract.settings import BrokerUrl, Settings
+from contract.settings import BrokerUrl, Settings, broker_address
 
 FACTORY_MODEL = Path(__file__).parent / "models" / "factory" / MODEL_NAME
 
@@ -58,9 +58,17 @@ class BrokerSettings(Settings):
     """`[broker]`: where events go."""
 
     url: BrokerUrl = "mqtt://127.0.0.1:1883"
-    """`mqtt://host:port` of the MQTT 5 broker."""
+    """`mqtts://host:port` of the MQTT 5 broker; `mqtt://` only on this machine, for a quick try."""
+    identity: Path | None = None
+    """The door's identity folder (`key.pem`, `certificate.pem`, `ca.pem`), as `provisioning enrol` made it; for `mqtts`."""
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """Seconds between two heartbeats."""
+
+    @model_validator(mode="after")
+    def _with_identity(self) -> Self:
+        if broker_address(self.url).tls and self.identity is None:
+            raise ValueError("mqtts needs an identity folder: set identity beside url; `provisioning enrol` makes one")
+        return self
 
 
 class OutboxSettings(Settings):

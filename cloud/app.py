@@ -23,6 +23,7 @@ from cloud.store.store import Store
 from cloud.web.server import WebServer, listen
 from cloud.web.site import new_site
 from contract.errors import TryAgainError
+from contract.tls import client_context
 
 log = logging.getLogger("cloud")
 
@@ -98,7 +99,8 @@ def _listen(settings: CloudSettings) -> socket.socket:
 
 def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
     return Consumer(
-        address=settings.broker_address,
+        address=settings.broker_address[:2],
+        tls=client_context(settings.identity) if settings.identity else None,
         client_id=settings.client_id,
         pace=Pace(
             receive_maximum=settings.receive_maximum,

@@ -1,12 +1,12 @@
 """The cloud's settings: documented at the field, frozen, checked once at the start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from contract.settings import BrokerUrl, Settings, broker_address
+from contract.settings import BrokerAddress, BrokerUrl, Settings, broker_address
 
 
 def _require_database_url(text: str) -> str:
@@ -40,7 +40,10 @@ class CloudSettings(Settings):
     """Everything `cloud` can be told; the defaults run a whole service in one folder."""
 
     broker: BrokerUrl = "mqtt://127.0.0.1:1883"
-    """Where the doors' broker listens: `mqtt://HOST:PORT`."""
+    """Where the doors' broker listens: `mqtts://HOST:PORT`; `mqtt://` only on this machine, for a quick try."""
+
+    identity: Path | None = None
+    """The cloud's identity folder, as `provisioning service cloud FOLDER` made it; for `mqtts`."""
 
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cloud-consumer"
     """The consumer's name at the broker; it owns the session that keeps messages while the consumer is away, so keep it."""
@@ -84,6 +87,14 @@ class CloudSettings(Settings):
     pictures: PictureRules = PictureRules()
     """What a crop's JPEG header may say."""
 
+    @model_validator(mode="after")
+    def _with_identity(self) -> Self:
+        if self.broker_address.tls and self.identity is None:
+            raise ValueError(
+                "mqtts needs an identity folder: set identity; `provisioning service cloud FOLDER` makes one"
+            )
+        return self
+
     @property
     def database_url(self) -> str:
         """The database, the default filled in."""
@@ -95,8 +106,8 @@ class CloudSettings(Settings):
         return self.blobs or self.data / "blobs"
 
     @property
-    def broker_address(self) -> tuple[str, int]:
-        """Host and port of the broker."""
+    def broker_address(self) -> BrokerAddress:
+        """Host and port of the broker, and whether by TLS."""
         return broker_address(self.broker)
 
     @property

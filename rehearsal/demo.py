@@ -86,7 +86,7 @@ def true_counts(clip: Path, frames: int) -> Counter[str]:
 
 
 def _start(house: House, doors: Sequence[Doorway]) -> None:
-    _say(f"broker: mosquitto on port {house.broker.port}")
+    _say(f"broker: mosquitto on port {house.broker.port}, TLS; the cloud and each door have a certificate of their own")
     house.broker.start()
     _say(f"cloud: starting at {house.page}")
     house.start_cloud()
