@@ -20,6 +20,7 @@ class Doorway:
     clip: Path
     line: tuple[float, float, float, float]
     loop: bool = True
+    settings: str = ""  # more TOML tables for its settings file
 
 
 class House:
@@ -60,7 +61,8 @@ class House:
             door.name,
             f'device = "{door.name}"\n\n[camera]\nsource = "{door.clip}"\nloop = {str(door.loop).lower()}\n\n'
             f"[door]\nline = {list(door.line)}\n\n"
-            f'[broker]\nurl = "{self.broker.url}"\nheartbeat_s = 2\n\n[outbox]\nfolder = "{self.folder / door.name}"\n',
+            f'[broker]\nurl = "{self.broker.url}"\nheartbeat_s = 2\n\n[outbox]\nfolder = "{self.folder / door.name}"\n\n'
+            f"{door.settings}",
         )
         self.doors[door.name] = self._child(f"door {door.name}", "agent", "run", "--config", settings)
 
