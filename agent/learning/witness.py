@@ -23,6 +23,7 @@ CUTS_A_FRAME = 2  # for all faces together; who is due later comes first in the 
 FAINT_PAUSE_S = 0.2  # between two looks for what might have been a face
 SAME_FACE = 0.7  # of the smaller box: a faint detection that shares this much with a face is that face once more
 NEAR_FACE = 0.2  # IoU from which a faint thing is taken for a face that was detected
+EDGE = 0.005  # of the frame: a face nearer to its edge than this may go on beyond it
 SHARPNESS_SIDE = 64  # px to which a face is brought before its sharpness is measured
 
 
@@ -33,6 +34,7 @@ class Taken:
     cutout: Cutout
     scores: tuple[float, ...]  # 0..1 per label
     sharpness: float  # of what is left of the face after filling
+    whole: bool  # whether the face lies inside the frame, away from its edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class _Case:
     frame: int  # number of its last look's
     facts: TrackFacts = field(default_factory=TrackFacts)
     candidates: list[Taken] = field(default_factory=list)
+    whole: bool = False  # pictures of faces that the frame's edge cuts are kept only until there is another
     due_s: float = float("-inf")
     pause_s: float = FIRST_PAUSE_S
     doubtful: Taken | None = None
@@ -65,8 +68,15 @@ class _Case:
         """Whether this look is doubtful enough for a picture."""
         return at_s >= self.doubt_due_s and _margin(scores) < DOUBT_GAIN * self.margin
 
+    def wants(self, scores: tuple[float, ...], at_s: float) -> bool:
+        """Whether a picture is due now, of either kind."""
+        return at_s >= self.due_s or self.doubt(scores, at_s)
+
     def keep(self, taken: Taken, at_s: float) -> None:
         """Put a picture where it belongs."""
+        if taken.whole and not self.whole:
+            self.whole, self.candidates, self.doubtful, self.margin = True, [], None, float("inf")
+            self.due_s = self.doubt_due_s = at_s
         if self.doubt(taken.scores, at_s):
             self.doubtful, self.margin, self.doubt_due_s = taken, _margin(taken.scores), at_s + DOUBT_PAUSE_S
         if at_s >= self.due_s:
@@ -115,15 +125,16 @@ class Witness:
         due: list[tuple[float, Track, _Case]] = []
         for track in seen:
             case = self._look(self._cases, track, manifest)
-            when = min(case.due_s, case.doubt_due_s)
-            if track.confirmed and (frame.at_s >= case.due_s or case.doubt(track.last.scores, frame.at_s)):
-                due.append((when, track, case))
+            useful = _whole(track.last.box) or not case.candidates
+            if useful and track.confirmed and case.wants(track.last.scores, frame.at_s):
+                due.append((min(case.due_s, case.doubt_due_s), track, case))
+        looks_for_faint = frame.at_s >= self._faint_due_s
+        unsure = faint() if due or looks_for_faint else ()
         for _, track, case in sorted(due, key=lambda one: (one[0], one[1].number))[:CUTS_A_FRAME]:
-            self._take(frame, track.last, case, _others(track.last.box, detections, faint()))
-        if frame.at_s < self._faint_due_s:
-            return
-        self._faint_due_s = frame.at_s + FAINT_PAUSE_S
-        yield from self._follow_faint(frame, detections, faint(), manifest)
+            self._take(frame, track.last, case, _others(track.last.box, detections, unsure))
+        if looks_for_faint:
+            self._faint_due_s = frame.at_s + FAINT_PAUSE_S
+            yield from self._follow_faint(frame, detections, unsure, manifest)
 
     def ended(self, tracks: Iterable[Track], crossed: Collection[int]) -> Iterator[Sighting]:
         """Tracks that ended, and the numbers of those that were just counted, ended or not: a sighting for each pass."""
@@ -158,7 +169,7 @@ class Witness:
             self.uncut += 1
             case.put_off(frame.at_s)
         else:
-            case.keep(Taken(cutout, found.scores, _sharpness(cutout)), frame.at_s)
+            case.keep(Taken(cutout, found.scores, _sharpness(cutout), _whole(found.box)), frame.at_s)
 
     def _follow_faint(
         self, frame: Frame, detections: Sequence[Detection], faint: Sequence[Detection], manifest: Manifest
@@ -187,6 +198,10 @@ def _shared(one: Box, other: Box) -> float:
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
     smaller = min(one.width * one.height, other.width * other.height)
     return wide * high / smaller if wide > 0 and high > 0 and smaller > 0 else 0.0
+
+
+def _whole(box: Box) -> bool:
+    return min(box.x0, box.y0, 1 - box.x1, 1 - box.y1) > EDGE
 
 
 def _margin(scores: Sequence[float]) -> float:
