@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--fps", type=float, help="thin a clip out to about this rate; space recorded detections evenly"
     )
+    replay.add_argument(
+        "--crops", type=Path, metavar="FOLDER", help="write the crops that a door would have sent, to look at"
+    )
     replay.add_argument("--json", action="store_true", help="JSON lines: one per pass, then a summary")
     return parser
 
@@ -88,6 +91,8 @@ def _replay(options: argparse.Namespace) -> None:
         raise ContractError(f"--fps must be above 0, not {options.fps:g}")
     if bool(options.clip) == bool(options.detections):
         raise ContractError("replay takes a clip or --detections FILE.jsonl, one of the two")
+    if options.detections and options.crops:
+        raise ContractError("--crops needs a clip: recorded detections have no pixels")
     if options.detections:
         replay_detections(
             options.detections, line=line, fps=options.fps, as_json=options.json, out=sys.stdout, progress=sys.stderr
@@ -101,6 +106,7 @@ def _replay(options: argparse.Namespace) -> None:
             as_json=options.json,
             out=sys.stdout,
             progress=sys.stderr,
+            crops=options.crops,
         )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from agent.learning.sampler import LEAST_CONTROL
 from agent.vision.geometry import Line
 from contract.errors import ContractError
 from contract.identity import DeviceId
@@ -80,6 +81,19 @@ class OutboxSettings(Settings):
     """Most bytes kept; over it the oldest crops go first, and events are refused last."""
 
 
+class LearningSettings(Settings):
+    """`[learning]`: whether, and how many, pictures of single faces may leave this door to be labelled."""
+
+    crops: bool = False
+    """Send crops: one face each, eyes and other faces filled. Off unless this door's operator decides otherwise."""
+    window_s: Annotated[int, Field(ge=10, le=86_400)] = 7200
+    """Length of a sampling window in s, unless the cloud asks for another."""
+    budget: Annotated[int, Field(ge=0, le=200)] = 20
+    """Most crops of one window, unless the cloud asks for another number."""
+    control_share: Annotated[float, Field(ge=LEAST_CONTROL, le=1)] = LEAST_CONTROL
+    """Share of the budget drawn evenly from all passes; half is good in the first week of a door or a model."""
+
+
 class AgentSettings(Settings):
     """The agent's settings file, TOML."""
 
@@ -92,3 +106,4 @@ class AgentSettings(Settings):
     model: ModelSettings = ModelSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
+    learning: LearningSettings = LearningSettings()

@@ -21,6 +21,7 @@ class Doorway:
     clip: Path
     line: tuple[float, float, float, float]
     loop: bool = True
+    settings: str = ""  # more TOML tables for its settings file
 
 
 class House:
@@ -63,7 +64,7 @@ class House:
             f'device = "{door.name}"\n\n[camera]\nsource = "{door.clip}"\nloop = {str(door.loop).lower()}\n\n'
             f"[door]\nline = {list(door.line)}\n\n"
             f'[broker]\nurl = "{self.broker.url}"\nidentity = "{self.identities.door(door.name)}"\nheartbeat_s = 2\n\n'
-            f'[outbox]\nfolder = "{self.folder / door.name}"\n',
+            f'[outbox]\nfolder = "{self.folder / door.name}"\n\n{door.settings}',
         )
         self.doors[door.name] = self._child(f"door {door.name}", "agent", "run", "--config", settings)
 
