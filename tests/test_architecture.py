@@ -67,7 +67,7 @@ def test_the_pure_modules_know_no_socket_clock_database_or_path(name: str) -> No
 
 def test_the_device_needs_no_more_than_it_says() -> None:
     allowed = set(sys.stdlib_module_names) | {
-        "agent", "contract", "numpy", "cv2", "paho", "pydantic", "ai_edge_litert", "tflite_runtime", "picamera2",
+        "agent", "contract", "numpy", "cv2", "paho", "pydantic", "ai_edge_litert", "tflite_runtime", "picamera2", "tuf",
     }  # fmt: skip
     used = {
         name.split(".")[0]
