@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="one setting over the file's, e.g. camera.source=0",
     )
-    update = commands.add_parser("update", help="fetch and verify one signed release, then end; 75 means: try again later")
+    update = commands.add_parser(
+        "update", help="fetch and verify one signed release, then end; 75 means: try again later"
+    )
     update.add_argument("--config", type=Path, required=True, help="settings file, TOML")
     update.add_argument("--release", type=int, help="the release to fetch; by default what the cloud asked for")
     replay = commands.add_parser("replay", help="count a clip, or recorded detections; nothing is stored or sent")

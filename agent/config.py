@@ -91,7 +91,9 @@ class UpdateSettings(Settings):
     @classmethod
     def _a_safe_address(cls, value: str) -> str:
         parts = urlsplit(value)
-        safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+        safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        )
         if value and not (safe and parts.hostname and parts.path and "@" not in value and not parts.query):
             raise ValueError("write https://HOST:PORT/tuf; plain http only to this machine itself")
         return value

@@ -21,7 +21,14 @@ from contract.errors import ContractError, TryAgainError
 from contract.fleet import DESIRED_LIMIT, Desired, Step
 from contract.golden import read_golden
 from contract.release import (
-    GOLDEN_LIMIT, GOLDEN_NAME, MANIFEST_LIMIT, MANIFEST_NAME, MODEL_LIMIT, MODEL_NAME, read_manifest, target_path,
+    GOLDEN_LIMIT,
+    GOLDEN_NAME,
+    MANIFEST_LIMIT,
+    MANIFEST_NAME,
+    MODEL_LIMIT,
+    MODEL_NAME,
+    read_manifest,
+    target_path,
 )  # fmt: skip
 
 EARLIEST_S = 1_763_942_400.0  # no door of ours is older (24 November 2025); an earlier clock has not been set yet
@@ -59,8 +66,7 @@ def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: 
         raise TryAgainError("the clock is behind a time already seen: no release is judged before it is right")
     slots.change(lambda now: now.model_copy(update={"seen_s": now_s}))
     try:
-        if wanted <= state.floor:
-            raise ContractError(f"release {wanted} is not above {state.floor}, the highest that was here")
+        _require_above(wanted, state.floor)
         _Fetch(settings, slots, wanted).run()
     except (ContractError, TryAgainError) as error:
         reason = f"release {wanted}: {error}"[:300]
@@ -68,6 +74,11 @@ def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: 
         raise
     slots.stage(wanted)
     return f"release {wanted} is staged"
+
+
+def _require_above(wanted: int, floor: int) -> None:
+    if wanted <= floor:
+        raise ContractError(f"release {wanted} is not above {floor}, the highest that was here")
 
 
 def _desired(folder: Path) -> int:
@@ -151,7 +162,7 @@ class _Fetch:
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+    def redirect_request(self, *_: object) -> None:
         return None
 
 
@@ -188,14 +199,16 @@ class _Web(FetcherInterface):
             return
         request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - scheme checked
         try:
-            with self._opener.open(request, timeout=_SOCKET_S) as answer:
-                with part.open("ab" if answer.status == 206 else "wb") as sink:
-                    have = sink.tell()
-                    while have < length and (chunk := answer.read1(min(_CHUNK, length - have))):
-                        self._require_time()
-                        have += sink.write(chunk)
-                    sink.flush()
-                    os.fsync(sink.fileno())
+            with (
+                self._opener.open(request, timeout=_SOCKET_S) as answer,
+                part.open("ab" if answer.status == 206 else "wb") as sink,
+            ):
+                have = sink.tell()
+                while have < length and (chunk := answer.read1(min(_CHUNK, length - have))):
+                    self._require_time()
+                    have += sink.write(chunk)
+                sink.flush()
+                os.fsync(sink.fileno())
         except HTTPError as error:
             error.close()
             raise TryAgainError(f"{url}: {error}") from error

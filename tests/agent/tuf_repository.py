@@ -2,10 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
-    DelegatedRole, Delegations, Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp,
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
 )  # fmt: skip
 
 from contract.release import target_path
@@ -62,8 +71,8 @@ class Repository:
         stamp = Timestamp(version=self.version, expires=later(timestamp_days), snapshot_meta=MetaFile(self.version))
         self._write(stamp, [self.keys["timestamp"]], "timestamp.json")
 
-    def _write(self, role: Root | Targets | Snapshot | Timestamp, signers: list[CryptoSigner], name: str) -> None:
-        metadata = Metadata(role)
+    def _write(self, role: Any, signers: list[CryptoSigner], name: str) -> None:
+        metadata: Metadata[Any] = Metadata(role)
         for signer in signers:
             metadata.sign(signer, append=True)
         metadata.to_file(str(self.root.parent / name))
