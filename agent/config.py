@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -94,6 +95,32 @@ class LearningSettings(Settings):
     """Share of the budget drawn evenly from all passes; half is good in the first week of a door or a model."""
 
 
+class UpdateSettings(Settings):
+    """`[update]`: where signed releases come from."""
+
+    url: str = ""
+    """`https://HOST[:PORT]/tuf`, or http:// for a loopback host; empty: the door keeps the model it has."""
+    ca: Path | None = None
+    """PEM file of the authority that signed the server's certificate; by default the system's."""
+    folder: Path = Path("/var/lib/maskfleet/models")
+    """A folder of the agent's own for downloaded releases; made if missing."""
+    root: Path | None = None
+    """The first trusted TUF root metadata, which came with the enrolment; needed where `url` is set."""
+    deadline_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """The longest that one fetch of a release may take, s; the next one goes on where it stopped."""
+
+    @field_validator("url")
+    @classmethod
+    def _a_safe_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        )
+        if value and not (safe and parts.hostname and parts.path and "@" not in value and not parts.query):
+            raise ValueError("write https://HOST:PORT/tuf; plain http only to this machine itself")
+        return value
+
+
 class AgentSettings(Settings):
     """The agent's settings file, TOML."""
 
@@ -107,3 +134,4 @@ class AgentSettings(Settings):
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
     learning: LearningSettings = LearningSettings()
+    update: UpdateSettings = UpdateSettings()
