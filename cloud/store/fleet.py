@@ -16,7 +16,8 @@ from contract.release import Manifest
 def write_reported(connection: Connection, report: Reported, now: datetime) -> None:
     """Keep what a door says of itself; an older report does not replace a newer one."""
     insert = _insert(connection, reported)
-    row = report.model_dump(exclude={"schema_version"}) | {"step": report.step.value, "received_at": now}
+    row = report.model_dump(exclude={"schema_version"})
+    row |= {"at": report.at, "step": report.step.value, "received_at": now}
     statement = insert.values(**row).on_conflict_do_update(
         index_elements=[reported.c.device],
         set_={key: value for key, value in row.items() if key != "device"},
