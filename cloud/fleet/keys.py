@@ -3,6 +3,7 @@
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
@@ -12,7 +13,6 @@ from tuf.api.metadata import (
     Metadata,
     MetaFile,
     Root,
-    Signed,
     Snapshot,
     Targets,
     Timestamp,
@@ -50,9 +50,9 @@ def make_keys(folder: Path, now: datetime) -> None:
             root.add_key(signer.public_key, role)
     root.roles["root"].threshold = ROOT_THRESHOLD
     key = releases.public_key
-    role = DelegatedRole("releases", [key.keyid], 1, terminating=True, paths=[PATHS])
+    delegated = DelegatedRole("releases", [key.keyid], 1, terminating=True, paths=[PATHS])
     top = Targets(
-        expires=_until(now, TARGETS_LIFE), delegations=Delegations(keys={key.keyid: key}, roles={"releases": role})
+        expires=_until(now, TARGETS_LIFE), delegations=Delegations(keys={key.keyid: key}, roles={"releases": delegated})
     )
     mentions = {"targets.json": MetaFile(1), "releases.json": MetaFile(1)}
     metadata = folder / "repository" / "metadata"
@@ -88,7 +88,7 @@ def renew(folder: Path, now: datetime) -> None:
 def load_signer(path: Path) -> CryptoSigner:
     """The key in a PEM file; raises ContractError where there is none."""
     try:
-        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))  # type: ignore[arg-type]
+        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
     except (OSError, ValueError) as error:
         raise ContractError(f"no private key in {path} ({error})") from error
 
@@ -103,8 +103,8 @@ def _new_key(path: Path) -> CryptoSigner:
     return signer
 
 
-def _sign(folder: Path, role: str, signed: Signed, signers: list[CryptoSigner]) -> None:
-    metadata = Metadata(signed)
+def _sign(folder: Path, role: str, signed: Root | Targets | Snapshot | Timestamp, signers: list[CryptoSigner]) -> None:
+    metadata: Metadata[Any] = Metadata(signed)
     for signer in signers:
         metadata.sign(signer, append=True)
     content = metadata.to_bytes()

@@ -168,7 +168,7 @@ class Repository:
     def _online(self, name: str) -> CryptoSigner:
         path = self._folder / "online" / f"{name}.pem"
         try:
-            return CryptoSigner(load_pem_private_key(path.read_bytes(), None))  # type: ignore[arg-type]
+            return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
         except (OSError, ValueError) as error:
             raise ContractError(f"no private key in {path} ({error})") from error
 

@@ -13,10 +13,10 @@ from contract.labels import LABELS
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, Head, Manifest, target_path
 
 
-def release_files(release: int, **changes: object) -> dict[str, bytes]:
-    model, golden = b"model" + bytes([release]) * 100, b"golden" + bytes([release])
+def release_files(number: int, **changes: object) -> dict[str, bytes]:
+    model, golden = b"model" + bytes([number]) * 100, b"golden" + bytes([number])
     values: dict[str, object] = {
-        "release": release, "digest": sha256(model).hexdigest(), "size": len(model), "head": Head.YOLOV5U_CUT,
+        "release": number, "digest": sha256(model).hexdigest(), "size": len(model), "head": Head.YOLOV5U_CUT,
         "input_size": 320, "labels": LABELS, "thresholds": dict.fromkeys(LABELS, 0.5), "compiled_for_edge_tpu": False,
         "golden_digest": sha256(golden).hexdigest(), "metrics": {"map50": 0.71},
     }  # fmt: skip

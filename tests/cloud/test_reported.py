@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from cloud.config import PictureRules
 from cloud.fleet.keys import make_keys
 from cloud.fleet.releases import Repository
-from cloud.fleet.rollout import Rules, State
+from cloud.fleet.rollout import Group, Rules, State
 from cloud.fleet.steward import Steward, change_by_hand
 from cloud.ingest.ingest import ingest
 from cloud.ingest.parcels import Message, open_message
@@ -94,7 +94,7 @@ def test_the_broker_keeps_what_a_door_should_run(
     child = start_cloud("consume", database=database_url)
     wait_for_log(child, "connected to the broker")
     with engine.begin() as connection:
-        fleet.write_desired(connection, ["front"], 4, fleet.Group.CANARY, NOW)
+        fleet.write_desired(connection, ["front"], 4, Group.CANARY, NOW)
     wait_until(
         lambda: rows(engine, "doors_desired")[0]["published_number"] == 1, within_s=15, what="the broker's confirmation"
     )
