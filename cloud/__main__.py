@@ -1,13 +1,15 @@
-"""The command `cloud`: consume, serve, all, migrate."""
+"""The command `cloud`: consume, serve, all, migrate, keys."""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.app import CannotStartError, Part, prepare, run
 from cloud.config import CloudSettings
+from cloud.fleet.keys import make_keys, renew
 from cloud.store.database import DatabaseUnavailableError
 from contract.errors import ContractError
 
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for chatty in ("alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if chosen.command == "keys":
+        return _keys(chosen.folder, again=chosen.renew)
     try:
         settings = CloudSettings.load(chosen.config, dict(chosen.set))
         parts = COMMANDS[chosen.command][1]
@@ -39,6 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_START
     else:
         return 0
+
+
+def _keys(folder: Path, *, again: bool) -> int:
+    try:
+        (renew if again else make_keys)(folder, datetime.now(UTC))
+    except (ContractError, OSError) as error:
+        print(f"cloud: {error}", file=sys.stderr)
+        return CANNOT_START
+    if not again:
+        print(f"Put {folder}/offline into a safe, {folder}/trainer beside the trainer, the rest into the cloud.")
+        print(f"Put {folder}/repository/metadata/root.json on every card.")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="put one setting over the file's; may be repeated",
         )
+    keys = commands.add_parser("keys", help="make the keys that sign releases, and an empty repository")
+    keys.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder; on a machine that you trust")
+    keys.add_argument("--renew", action="store_true", help="sign root and targets again, with the keys in FOLDER")
     return parser
 
 

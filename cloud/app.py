@@ -14,6 +14,9 @@ from typing import Literal
 from sqlalchemy import Engine
 
 from cloud.config import CloudSettings
+from cloud.fleet.releases import Repository
+from cloud.fleet.rollout import Rules
+from cloud.fleet.steward import Steward, TableOfWishes
 from cloud.ingest.consumer import Consumer, Pace
 from cloud.ingest.parcels import open_message
 from cloud.ingest.sink import DatabaseSink
@@ -69,6 +72,8 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
         store = Store(engine)
         web = WebServer(partial(new_site, store, settings), door)
         work.append(("web", web.run, web.stop))
+        steward = _new_steward(settings, engine)
+        work.append(("steward", steward.run, steward.stop))
         host, port = door.getsockname()[:2]
         log.info("the page is at http://%s:%d/", f"[{host}]" if ":" in host else host, port)
     failures: list[BaseException] = []
@@ -112,6 +117,20 @@ def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
         sink=DatabaseSink(engine, BlobFolder(settings.blob_folder), settings.client_id),
         open_message=lambda message, now: open_message(message, now=now, pictures=settings.pictures),
         on_stall=_end_process,
+        wishes=TableOfWishes(engine),
+    )
+
+
+def _new_steward(settings: CloudSettings, engine: Engine) -> Steward:
+    folder = settings.release_folder
+    there = (folder / "repository" / "metadata").is_dir()
+    if not there:
+        log.info("releases are off: there is no repository in %s (`cloud keys FOLDER` makes one)", folder)
+    return Steward(
+        engine,
+        Repository(folder) if there else None,
+        Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s),
+        present_s=settings.silent_after_s,
     )
 
 

@@ -63,6 +63,15 @@ class CloudSettings(Settings):
     blobs: Path | None = None
     """Folder of the crops' pictures; absent: `blobs` in the data folder."""
 
+    releases: Path | None = None
+    """Folder of the signed releases and their two online keys, made by `cloud keys`; absent: `releases` in the data folder."""
+
+    canary_soak_s: Annotated[int, Field(ge=0)] = 24 * 3600
+    """How long the first doors must have run a release before the others get it, in s."""
+
+    answer_within_s: Annotated[int, Field(ge=5)] = 3600
+    """A door that was asked for a release and gets no further for this many seconds counts as failed."""
+
     host: str = "127.0.0.1"
     """Address the web server listens on."""
 
@@ -104,6 +113,11 @@ class CloudSettings(Settings):
     def blob_folder(self) -> Path:
         """The folder of pictures, the default filled in."""
         return self.blobs or self.data / "blobs"
+
+    @property
+    def release_folder(self) -> Path:
+        """The folder of signed releases, the default filled in."""
+        return self.releases or self.data / "releases"
 
     @property
     def broker_address(self) -> BrokerAddress:

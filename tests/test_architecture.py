@@ -22,8 +22,8 @@ PURE = (
     "agent/vision/yolo.py", "agent/vision/geometry.py", "agent/vision/tracker.py", "agent/vision/counter.py",
     "agent/vision/pipeline.py", "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py",
     "cloud/ingest/jpeg.py", "provisioning/ca.py", "provisioning/enrol.py", "agent/learning/sampler.py",
-    "agent/learning/privacy.py", "agent/learning/witness.py", "agent/learning/gleaner.py",
-    "agent/learning/privacy.py", "agent/update/trial.py", "contract/golden.py",
+    "agent/learning/privacy.py", "agent/learning/witness.py", "agent/learning/gleaner.py", "agent/update/trial.py",
+    "contract/golden.py", "cloud/fleet/rollout.py",
 )  # fmt: skip
 IMPURE = {"socket", "time", "sqlite3", "pathlib", "os", "subprocess", "sqlalchemy", "paho", "requests", "random"}
 HEAVY = {"torch", "torchvision", "ultralytics", "tensorflow", "onnx", "onnx2tf"}

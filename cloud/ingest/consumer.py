@@ -16,6 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from cloud.ingest.ingest import Outcome
+from cloud.ingest.mail import Mail, Wishes
 from cloud.ingest.parcels import Message, Parcel
 from contract.errors import TryAgainError
 from contract.events import BATCH_LIMIT, Acknowledgement
@@ -24,7 +25,7 @@ from contract.topics import Channel, Topic, every
 
 log = logging.getLogger("cloud.consumer")
 
-CHANNELS = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH)
+CHANNELS = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH, Channel.REPORTED)
 ACK_EXPIRY_S = 3_600  # a device away for longer resends, and is answered again
 LEAST_WAIT_S, GREATEST_WAIT_S = 0.5, 30.0
 IDLE_S = 0.25
@@ -70,8 +71,10 @@ class Consumer:
         open_message: Callable[[Message, datetime], Parcel],
         on_stall: Callable[[str], None],
         tls: ssl.SSLContext | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         self._address, self._pace, self._sink, self._open, self._on_stall = address, pace, sink, open_message, on_stall
+        self._mail = Mail(wishes) if wishes else None
         self._inbox: Queue[Message] = Queue()
         self._later: list[Parcel] = []
         self._stop = threading.Event()
@@ -96,6 +99,8 @@ class Consumer:
                 self._turned = time.monotonic()
                 self._tell_state()
                 self._turn()
+                if self._mail and self._connected:
+                    self._mail.send(self._client, self._session)
         finally:
             self._leave()
 
@@ -210,6 +215,8 @@ class Consumer:
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
         client.on_subscribe = self._on_subscribe
+        if self._mail:
+            client.on_publish = self._mail.on_publish
         return client
 
     def _on_connect(self, client: Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:

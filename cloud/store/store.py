@@ -83,6 +83,11 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def engine(self) -> Engine:
+        """The database itself, for those with statements of their own."""
+        return self._engine
+
     def devices(self) -> tuple[Device, ...]:
         """All doors, by name."""
         gap = case((boots.c.expected > boots.c.stored, boots.c.expected - boots.c.stored), else_=0)

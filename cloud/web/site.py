@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -12,12 +13,16 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud.config import CloudSettings
+from cloud.fleet.releases import Repository
+from cloud.fleet.rollout import Rules
 from cloud.store.store import Store
 from cloud.web.answers import Service
 from cloud.web.api import new_api
 from cloud.web.headers import SecurityHeaders
 from cloud.web.live import Pulse
 from cloud.web.pages import Pages
+from cloud.web.rollouts import new_rollout_api, rollout_view
+from cloud.web.tuf import new_tuf_files
 from cloud.web.views import Views
 
 STATIC = Path(__file__).parent / "static"
@@ -42,11 +47,22 @@ def new_site(
     )  # fmt: skip
     site.add_middleware(SecurityHeaders)
     site.include_router(new_api(views, Pulse(views.change_number, closing), clock))
+    rules = Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s)
+
+    def rollout() -> dict[str, Any]:
+        return rollout_view(store.engine, clock(), rules, settings.silent_after_s)
+
+    site.include_router(new_rollout_api(store.engine, rollout))
+    site.include_router(new_tuf_files(Repository(settings.release_folder)))
     site.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @site.get("/", include_in_schema=False)
     def home() -> HTMLResponse:
         return pages.home(clock())
+
+    @site.get("/fleet", include_in_schema=False)
+    def fleet() -> HTMLResponse:
+        return pages.fleet(rollout(), clock())
 
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

@@ -252,6 +252,7 @@ def test_the_api_describes_itself(cloud: Cloud) -> None:
     schema = cloud.client.get("/api/v1/openapi.json").json()
     assert set(schema["paths"]) == {
         "/api/v1/doors", "/api/v1/counts", "/api/v1/quarantine", "/api/v1/service", "/api/v1/live", "/healthz",
+        "/api/v1/rollout", "/api/v1/rollout/{verb}",
     }  # fmt: skip
     door = schema["components"]["schemas"]["Door"]
     assert "outbox" in json.dumps(door["properties"]["waiting"])
