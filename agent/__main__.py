@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.config import FACTORY_MODEL, AgentSettings
 from agent.vision.geometry import Line
-from contract.errors import ContractError
+from contract.errors import ContractError, TryAgainError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "run":
             _run(options)
+        elif options.command == "update":
+            return _update(options)
         else:
             _replay(options)
     except ContractError as error:
@@ -41,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="one setting over the file's, e.g. camera.source=0",
     )
+    update = commands.add_parser(
+        "update", help="fetch and verify one signed release, then end; 75 means: try again later"
+    )
+    update.add_argument("--config", type=Path, required=True, help="settings file, TOML")
+    update.add_argument("--release", type=int, help="the release to fetch; by default what the cloud asked for")
     replay = commands.add_parser("replay", help="count a clip, or recorded detections; nothing is stored or sent")
     replay.add_argument("clip", type=Path, nargs="?", help="a video file")
     replay.add_argument(
@@ -58,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--fps", type=float, help="thin a clip out to about this rate; space recorded detections evenly"
     )
+    replay.add_argument(
+        "--crops", type=Path, metavar="FOLDER", help="write the crops that a door would have sent, to look at"
+    )
     replay.add_argument("--json", action="store_true", help="JSON lines: one per pass, then a summary")
     return parser
 
@@ -71,6 +81,17 @@ def _run(options: argparse.Namespace) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     door.run(stop)
+
+
+def _update(options: argparse.Namespace) -> int:
+    from agent.update.check import update
+
+    try:
+        print(update(AgentSettings.load(options.config).update, options.release))
+    except TryAgainError as error:
+        print(f"agent: {error}", file=sys.stderr)
+        return 75
+    return 0
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -88,6 +109,8 @@ def _replay(options: argparse.Namespace) -> None:
         raise ContractError(f"--fps must be above 0, not {options.fps:g}")
     if bool(options.clip) == bool(options.detections):
         raise ContractError("replay takes a clip or --detections FILE.jsonl, one of the two")
+    if options.detections and options.crops:
+        raise ContractError("--crops needs a clip: recorded detections have no pixels")
     if options.detections:
         replay_detections(
             options.detections, line=line, fps=options.fps, as_json=options.json, out=sys.stdout, progress=sys.stderr
@@ -101,6 +124,7 @@ def _replay(options: argparse.Namespace) -> None:
             as_json=options.json,
             out=sys.stdout,
             progress=sys.stderr,
+            crops=options.crops,
         )
 
 

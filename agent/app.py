@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from random import Random
 from typing import Literal
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from agent.config import AgentSettings
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from agent.delivery.uplink import Uplink
+from agent.learning.gleaner import Gleaner
+from agent.learning.sampler import Plan, Streams
 from agent.report import Reporter
 from agent.vision.camera import Camera, open_camera
 from agent.vision.counter import Counter
@@ -21,8 +24,10 @@ from agent.vision.geometry import Line
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
 from agent.vision.yolo import Pixels
+from contract.crops import Role
 from contract.events import PassEvent
 from contract.health import Heartbeat
+from contract.tls import client_context
 
 TICK_S = 0.1
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
@@ -47,7 +52,12 @@ class Door:
             resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
         )  # fmt: skip
         will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
-        self._uplink = Uplink(settings.device, settings.broker.url, self._outbox, last_will=will)
+        identity = settings.broker.identity
+        self._uplink = Uplink(
+            settings.device, settings.broker.url, self._outbox, last_will=will,
+            tls=client_context(identity) if identity else None,
+        )  # fmt: skip
+        self.gleaner = _gleaner(settings, self._detector)  # None where no crop may leave
         self._begun = time.monotonic()
         self._counted: deque[PassEvent] = deque()
         self._fault: BaseException | None = None
@@ -66,6 +76,7 @@ class Door:
             if len(self._counted) >= COMMIT_EVENTS or (self._counted and now - committed >= COMMIT_S):
                 self._commit()
                 committed = now
+            self._store_crops()
             self._uplink.pump()
             if now - beat >= self._settings.broker.heartbeat_s:
                 self._uplink.heartbeat(self._heartbeat("online"))
@@ -73,6 +84,7 @@ class Door:
         self._camera.close()
         self._vision.join(timeout=5.0)
         self._commit()
+        self._store_crops(most=1000)
         self._uplink.stop(lambda: self._heartbeat("offline"))
         self._outbox.close()
         if self._fault:
@@ -82,8 +94,9 @@ class Door:
         line = Line.of(*self._settings.door.line)
         try:
             for crossing in crossings(
-                self._camera.frames(), detector=self._detector, tracker=Tracker(), counter=Counter(line)
-            ):
+                self._camera.frames(), detector=self._detector, tracker=Tracker(), counter=Counter(line),
+                witness=self.gleaner,
+            ):  # fmt: skip
                 event = self._reporter.event(crossing)
                 self._counted.append(event)
                 log.info(
@@ -97,6 +110,10 @@ class Door:
         refused = self._outbox.put_events([Letter(event.id, event.encode()) for event in events])
         if refused:
             log.error("the outbox had no room for %d events; they are counted as lost", refused)
+
+    def _store_crops(self, most: int = 5) -> None:
+        for crop in self.gleaner.harvest(most) if self.gleaner else []:
+            self._outbox.put_crop(Letter(crop.header.id, crop.encode(), protected=crop.header.role is Role.CONTROL))
 
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
         return Heartbeat(
@@ -117,6 +134,15 @@ class Door:
         return tuple(found)
 
 
+def _gleaner(settings: AgentSettings, eyes: "_Meter") -> Gleaner | None:
+    learning = settings.learning
+    if not learning.crops:
+        return None
+    plan = Plan(learning.budget, control_share=learning.control_share, window_s=float(learning.window_s))
+    streams = Streams(control=Random(), priority=Random(), near_miss=Random())  # noqa: S311 - a sample, no secret
+    return Gleaner(settings.device, eyes, plan, streams, now=clock.now, resolution_s=settings.time_resolution_s)
+
+
 class _Meter:
     """A detector that counts its frames and knows how many it did in the last seconds."""
 
@@ -133,6 +159,9 @@ class _Meter:
         self.frames += 1
         self._recent.append(self._clock())
         return found
+
+    def faint(self) -> list[Detection]:
+        return self._detector.faint()
 
     def fps(self) -> float:
         recent = list(self._recent)

@@ -1,15 +1,17 @@
 """What a door agent must be told; everything else has a default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from agent.learning.sampler import LEAST_CONTROL
 from agent.vision.geometry import Line
 from contract.errors import ContractError
 from contract.identity import DeviceId
 from contract.release import MODEL_NAME
-from contract.settings import BrokerUrl, Settings
+from contract.settings import BrokerUrl, Settings, broker_address
 
 FACTORY_MODEL = Path(__file__).parent / "models" / "factory" / MODEL_NAME
 
@@ -58,9 +60,17 @@ class BrokerSettings(Settings):
     """`[broker]`: where events go."""
 
     url: BrokerUrl = "mqtt://127.0.0.1:1883"
-    """`mqtt://host:port` of the MQTT 5 broker."""
+    """`mqtts://host:port` of the MQTT 5 broker; `mqtt://` only on this machine, for a quick try."""
+    identity: Path | None = None
+    """The door's identity folder (`key.pem`, `certificate.pem`, `ca.pem`), as `provisioning enrol` made it; for `mqtts`."""
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """Seconds between two heartbeats."""
+
+    @model_validator(mode="after")
+    def _with_identity(self) -> Self:
+        if broker_address(self.url).tls and self.identity is None:
+            raise ValueError("mqtts needs an identity folder: set identity beside url; `provisioning enrol` makes one")
+        return self
 
 
 class OutboxSettings(Settings):
@@ -70,6 +80,45 @@ class OutboxSettings(Settings):
     """A folder of the agent's own; made if missing."""
     cap_bytes: Annotated[int, Field(ge=64 * 1024)] = 200 * 1024 * 1024
     """Most bytes kept; over it the oldest crops go first, and events are refused last."""
+
+
+class LearningSettings(Settings):
+    """`[learning]`: whether, and how many, pictures of single faces may leave this door to be labelled."""
+
+    crops: bool = False
+    """Send crops: one face each, eyes and other faces filled. Off unless this door's operator decides otherwise."""
+    window_s: Annotated[int, Field(ge=10, le=86_400)] = 7200
+    """Length of a sampling window in s, unless the cloud asks for another."""
+    budget: Annotated[int, Field(ge=0, le=200)] = 20
+    """Most crops of one window, unless the cloud asks for another number."""
+    control_share: Annotated[float, Field(ge=LEAST_CONTROL, le=1)] = LEAST_CONTROL
+    """Share of the budget drawn evenly from all passes; half is good in the first week of a door or a model."""
+
+
+class UpdateSettings(Settings):
+    """`[update]`: where signed releases come from."""
+
+    url: str = ""
+    """`https://HOST[:PORT]/tuf`, or http:// for a loopback host; empty: the door keeps the model it has."""
+    ca: Path | None = None
+    """PEM file of the authority that signed the server's certificate; by default the system's."""
+    folder: Path = Path("/var/lib/maskfleet/models")
+    """A folder of the agent's own for downloaded releases; made if missing."""
+    root: Path | None = None
+    """The first trusted TUF root metadata, which came with the enrolment; needed where `url` is set."""
+    deadline_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """The longest that one fetch of a release may take, s; the next one goes on where it stopped."""
+
+    @field_validator("url")
+    @classmethod
+    def _a_safe_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        )
+        if value and not (safe and parts.hostname and parts.path and "@" not in value and not parts.query):
+            raise ValueError("write https://HOST:PORT/tuf; plain http only to this machine itself")
+        return value
 
 
 class AgentSettings(Settings):
@@ -84,3 +133,5 @@ class AgentSettings(Settings):
     model: ModelSettings = ModelSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
+    learning: LearningSettings = LearningSettings()
+    update: UpdateSettings = UpdateSettings()

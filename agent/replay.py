@@ -2,63 +2,101 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from random import Random
+from typing import Any, TextIO, TypeVar
 
-from agent.vision.camera import Clip
+from agent import clock
+from agent.learning.gleaner import Gleaner
+from agent.learning.sampler import Plan, Streams
+from agent.vision.camera import Clip, Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
 from agent.vision.geometry import Box, Line
-from agent.vision.pipeline import count_detections
+from agent.vision.pipeline import count_detections, crossings
 from agent.vision.tracker import Tracker
 from contract.errors import ContractError
 from contract.labels import LABELS
 
 Looks = Iterator[tuple[list[Detection], float]]
+T = TypeVar("T")
+
+CROPS = Plan(budget=20, control_share=0.5, window_s=1e9)  # of a whole clip
 
 
 def replay_clip(
-    clip: Path, *, model: Path, line: Line, fps: float | None, as_json: bool, out: TextIO, progress: TextIO
-) -> None:
-    """Every frame of `clip` through the model; `fps` thins the clip out to about that rate."""
+    clip: Path, *, model: Path, line: Line, fps: float | None, as_json: bool, out: TextIO, progress: TextIO,
+    crops: Path | None = None,
+) -> None:  # fmt: skip
+    """Every frame of `clip` through the model; `fps` thins the clip out to about that rate.
+
+    `crops` is a folder, made if missing, for the crops that a door would have sent: JPEG and header side by side.
+    """
     detector = Detector.load(model)
     source = Clip(clip)
     step = max(1, round(source.fps / fps)) if fps else 1
 
-    def looks() -> Looks:
+    def frames() -> Iterator[Frame]:
         for index, frame in enumerate(source.frames()):
             if index % step == 0:
-                yield detector.detect(frame.pixels), frame.at_s
+                yield frame
 
-    _replay(looks(), line, as_json=as_json, out=out, progress=progress)
+    streams = Streams(Random("control"), Random("priority"), Random("near miss"))  # noqa: S311 - the same at every replay
+    gleaner = Gleaner("replay", detector, CROPS, streams, now=clock.now, resolution_s=3600) if crops else None
+    tally = _Tally(frames(), progress)
+    found = crossings(tally, detector=detector, tracker=Tracker(), counter=Counter(line), witness=gleaner)
+    _replay(found, tally, as_json=as_json, out=out)
+    if gleaner and crops:
+        _write(gleaner, crops)
 
 
 def replay_detections(
     file: Path, *, line: Line, fps: float | None, as_json: bool, out: TextIO, progress: TextIO
 ) -> None:
     """Recorded detections; `fps`, where given, spaces the lines evenly instead of their own `at_ms`."""
-    _replay(_recorded(file, fps), line, as_json=as_json, out=out, progress=progress)
+    tally = _Tally(_recorded(file, fps), progress)
+    found = count_detections(tally, tracker=Tracker(), counter=Counter(line))
+    _replay(found, tally, as_json=as_json, out=out)
 
 
-def _replay(looks: Looks, line: Line, *, as_json: bool, out: TextIO, progress: TextIO) -> None:
-    frames, begun = 0, time.monotonic()
+class _Tally(Iterable[T]):
+    """Counts what goes through, and says so on a terminal."""
 
-    def counted() -> Looks:
-        nonlocal frames
-        for look in looks:
-            frames += 1
-            if progress.isatty() and frames % 25 == 0:
-                print(f"\r{frames} frames", end="", file=progress, flush=True)
-            yield look
+    def __init__(self, things: Iterable[T], progress: TextIO) -> None:
+        self.number = 0
+        self._things = things
+        self._progress = progress
 
+    def __iter__(self) -> Iterator[T]:
+        told = self._progress.isatty()
+        for thing in self._things:
+            self.number += 1
+            if told and self.number % 25 == 0:
+                print(f"\r{self.number} frames", end="", file=self._progress, flush=True)
+            yield thing
+        if told:
+            print("\r", end="", file=self._progress)
+
+
+def _write(gleaner: Gleaner, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, crop in enumerate(gleaner.harvest(CROPS.budget)):
+            name = f"{number:03}-{crop.header.role}"
+            (folder / f"{name}.jpg").write_bytes(crop.jpeg)
+            (folder / f"{name}.json").write_bytes(crop.header.encode() + b"\n")
+    except OSError as error:
+        raise ContractError(f"cannot write the crops into {folder}: {error.strerror}") from error
+
+
+def _replay(crossings: Iterable[Crossing], tally: _Tally[Any], *, as_json: bool, out: TextIO) -> None:
+    begun = time.monotonic()
     found: list[Crossing] = []
-    for crossing in count_detections(counted(), tracker=Tracker(), counter=Counter(line)):
+    for crossing in crossings:
         found.append(crossing)
         print(_line(crossing, as_json), file=out, flush=True)
-    if progress.isatty():
-        print("\r", end="", file=progress)
-    took = time.monotonic() - begun
+    took, frames = time.monotonic() - begun, tally.number
     summary: dict[str, Any] = {
         "in": sum(one.direction == "in" for one in found),
         "out": sum(one.direction == "out" for one in found),

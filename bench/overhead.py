@@ -6,10 +6,15 @@ Both run on the same drawn frames (640x480) in turn, frame by frame, on one thre
 import statistics
 import sys
 import time
+from random import Random
 
 import numpy as np
 
+from agent import clock
 from agent.config import FACTORY_MODEL
+from agent.learning.gleaner import Gleaner
+from agent.learning.sampler import Plan, Streams
+from agent.vision.camera import Frame
 from agent.vision.counter import Counter
 from agent.vision.detector import Detector
 from agent.vision.geometry import Line
@@ -29,7 +34,10 @@ def main() -> int:
     counter = Counter(Line.of(*LINES["passage"]))
     bare = open_model(FACTORY_MODEL)
     entry = bare.get_input_details()[0]["index"]
+    streams = Streams(Random(1), Random(2), Random(3))
+    gleaner = Gleaner("bench", detector, Plan(20), streams, now=clock.now, resolution_s=60)
     whole: list[float] = []
+    learning: list[float] = []
     floor: list[float] = []
     faces = 0
     for index, pixels in enumerate(frames):
@@ -40,8 +48,10 @@ def main() -> int:
         between = time.perf_counter()
         found = detector.detect(pixels)
         seen, ended = tracker.update(found, index / 15)
-        counter.update(seen, ended, index / 15)
+        crossings = counter.update(seen, ended, index / 15)
         done = time.perf_counter()
+        gleaner.see(Frame(pixels, index / 15), found, seen, ended, crossings)
+        learning.append((time.perf_counter() - done) * 1000)
         floor.append((between - begun) * 1000)
         whole.append((done - between) * 1000)
         faces += len(found)
@@ -52,6 +62,9 @@ def main() -> int:
     print(f"set_tensor + invoke       {statistics.median(floor):7.2f} ms (median)")
     print(f"the agent's whole loop    {statistics.median(whole):7.2f} ms (median), {np.median(extra):.2f} ms more")
     print(f"ratio                     {statistics.median(whole) / statistics.median(floor):7.2f}")
+    print(
+        f"crops, where switched on  {statistics.mean(learning):7.2f} ms (mean), median {statistics.median(learning):.2f}, most {max(learning):.2f}"
+    )
     return 0
 
 

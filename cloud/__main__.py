@@ -1,4 +1,4 @@
-"""The command `cloud`: consume, serve, all, migrate, token."""
+"""The command `cloud`: consume, serve, all, migrate, token, keys."""
 
 import argparse
 import logging
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cloud.app import CannotStartError, Part, prepare, run
 from cloud.config import CloudSettings
+from cloud.fleet.keys import make_keys, renew
 from cloud.store.database import DatabaseUnavailableError
 from cloud.web.tokens import make_token, revoke_tokens
 from contract.errors import ContractError
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for chatty in ("alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if chosen.command == "keys":
+        return _keys(chosen.folder, again=chosen.renew)
     try:
         settings = CloudSettings.load(chosen.config, dict(chosen.set))
         if chosen.command == "token":
@@ -57,6 +60,18 @@ def _token(settings: CloudSettings, name: str, *, revoke: bool) -> int:
     return 0
 
 
+def _keys(folder: Path, *, again: bool) -> int:
+    try:
+        (renew if again else make_keys)(folder, datetime.now(UTC))
+    except (ContractError, OSError) as error:
+        print(f"cloud: {error}", file=sys.stderr)
+        return CANNOT_START
+    if not again:
+        print(f"Put {folder}/offline into a safe, {folder}/trainer beside the trainer, the rest into the cloud.")
+        print(f"Put {folder}/repository/metadata/root.json on every card.")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud", description="The service behind the doors.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -67,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("name", metavar="NAME", help="whose it is, for example gpu-box")
     token.add_argument("--revoke", action="store_true", help="end every token of this name instead")
     _with_settings(token)
+    keys = commands.add_parser("keys", help="make the keys that sign releases, and an empty repository")
+    keys.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder; on a machine that you trust")
+    keys.add_argument("--renew", action="store_true", help="sign root and targets again, with the keys in FOLDER")
     return parser
 
 

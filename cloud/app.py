@@ -14,17 +14,21 @@ from typing import Literal
 from sqlalchemy import Engine
 
 from cloud.config import CloudSettings
+from cloud.fleet.releases import Repository
+from cloud.fleet.rollout import Rules
+from cloud.fleet.steward import Steward, TableOfWishes
 from cloud.ingest.consumer import Consumer, Pace
 from cloud.ingest.parcels import open_message
 from cloud.ingest.sink import DatabaseSink
-from cloud.learning.jobs import Jobs, Retraining, Watch
-from cloud.learning.retraining import Labels
+from cloud.learning.jobs import Watch
+from cloud.loop import new_loop
 from cloud.store.blobs import BlobFolder
 from cloud.store.database import migrate, open_database
 from cloud.store.store import Store
 from cloud.web.server import WebServer, listen
 from cloud.web.site import new_site
 from contract.errors import TryAgainError
+from contract.tls import client_context
 
 log = logging.getLogger("cloud")
 
@@ -68,11 +72,13 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
         work.append(("consumer", consumer.run, consumer.stop))
     if door is not None:
         store = Store(engine)
-        retraining = _new_retraining(settings, engine)
-        web = WebServer(partial(new_site, store, settings, retraining=retraining), door)
+        loop = new_loop(settings, engine)
+        web = WebServer(partial(new_site, store, settings, loop=loop), door)
         work.append(("web", web.run, web.stop))
-        watch = Watch(retraining, settings.retraining.check_every_s)
+        watch = Watch(loop.retraining, settings.retraining.check_every_s)
         work.append(("retraining", watch.run, watch.stop))
+        steward = _new_steward(settings, engine)
+        work.append(("steward", steward.run, steward.stop))
         host, port = door.getsockname()[:2]
         log.info("the page is at http://%s:%d/", f"[{host}]" if ":" in host else host, port)
     failures: list[BaseException] = []
@@ -103,7 +109,8 @@ def _listen(settings: CloudSettings) -> socket.socket:
 
 def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
     return Consumer(
-        address=settings.broker_address,
+        address=settings.broker_address[:2],
+        tls=client_context(settings.identity) if settings.identity else None,
         client_id=settings.client_id,
         pace=Pace(
             receive_maximum=settings.receive_maximum,
@@ -115,13 +122,21 @@ def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
         sink=DatabaseSink(engine, BlobFolder(settings.blob_folder), settings.client_id),
         open_message=lambda message, now: open_message(message, now=now, pictures=settings.pictures),
         on_stall=_end_process,
+        wishes=TableOfWishes(engine),
     )
 
 
-def _new_retraining(settings: CloudSettings, engine: Engine) -> Retraining:
-    """Nothing is labelled here yet: no label is new, and no snapshot can be made."""
-    rules = settings.retraining
-    return Retraining(Jobs(engine, rules), rules, labels_since=lambda _: Labels(), make_snapshot=lambda _: None)
+def _new_steward(settings: CloudSettings, engine: Engine) -> Steward:
+    folder = settings.release_folder
+    there = (folder / "repository" / "metadata").is_dir()
+    if not there:
+        log.info("releases are off: there is no repository in %s (`cloud keys FOLDER` makes one)", folder)
+    return Steward(
+        engine,
+        Repository(folder) if there else None,
+        Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s),
+        present_s=settings.silent_after_s,
+    )
 
 
 def _guard(act: Callable[[], None], failures: list[BaseException], done: threading.Event) -> None:

@@ -1,12 +1,12 @@
 """The cloud's settings: documented at the field, frozen, checked once at the start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from contract.settings import BrokerUrl, Settings, broker_address
+from contract.settings import BrokerAddress, BrokerUrl, Settings, broker_address
 
 
 def _require_database_url(text: str) -> str:
@@ -63,7 +63,10 @@ class CloudSettings(Settings):
     """Everything `cloud` can be told; the defaults run a whole service in one folder."""
 
     broker: BrokerUrl = "mqtt://127.0.0.1:1883"
-    """Where the doors' broker listens: `mqtt://HOST:PORT`."""
+    """Where the doors' broker listens: `mqtts://HOST:PORT`; `mqtt://` only on this machine, for a quick try."""
+
+    identity: Path | None = None
+    """The cloud's identity folder, as `provisioning service cloud FOLDER` made it; for `mqtts`."""
 
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cloud-consumer"
     """The consumer's name at the broker; it owns the session that keeps messages while the consumer is away, so keep it."""
@@ -82,6 +85,15 @@ class CloudSettings(Settings):
 
     blobs: Path | None = None
     """Folder of the crops' pictures; absent: `blobs` in the data folder."""
+
+    releases: Path | None = None
+    """Folder of the signed releases and their two online keys, made by `cloud keys`; absent: `releases` in the data folder."""
+
+    canary_soak_s: Annotated[int, Field(ge=0)] = 24 * 3600
+    """How long the first doors must have run a release before the others get it, in s."""
+
+    answer_within_s: Annotated[int, Field(ge=5)] = 3600
+    """A door that was asked for a release and gets no further for this many seconds counts as failed."""
 
     host: str = "127.0.0.1"
     """Address the web server listens on."""
@@ -110,6 +122,14 @@ class CloudSettings(Settings):
     retraining: RetrainingRules = RetrainingRules()
     """When to train again."""
 
+    @model_validator(mode="after")
+    def _with_identity(self) -> Self:
+        if self.broker_address.tls and self.identity is None:
+            raise ValueError(
+                "mqtts needs an identity folder: set identity; `provisioning service cloud FOLDER` makes one"
+            )
+        return self
+
     @property
     def database_url(self) -> str:
         """The database, the default filled in."""
@@ -121,8 +141,13 @@ class CloudSettings(Settings):
         return self.blobs or self.data / "blobs"
 
     @property
-    def broker_address(self) -> tuple[str, int]:
-        """Host and port of the broker."""
+    def release_folder(self) -> Path:
+        """The folder of signed releases, the default filled in."""
+        return self.releases or self.data / "releases"
+
+    @property
+    def broker_address(self) -> BrokerAddress:
+        """Host and port of the broker, and whether by TLS."""
         return broker_address(self.broker)
 
     @property

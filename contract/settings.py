@@ -2,13 +2,15 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from contract.errors import ContractError
 from contract.wire import first_fault
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Settings(BaseModel):
@@ -38,18 +40,30 @@ class Settings(BaseModel):
             raise ContractError(f"settings {path or '(defaults)'}: {_explain(cls, error)}") from error
 
 
-def broker_address(url: str) -> tuple[str, int]:
-    """Host and port of `mqtt://HOST[:PORT]`; raises ContractError for anything else."""
+class BrokerAddress(NamedTuple):
+    """Where the broker listens, and whether by TLS."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+def broker_address(url: str) -> BrokerAddress:
+    """The parts of `mqtts://HOST[:PORT]`, or of `mqtt://` on this machine; raises ContractError for anything else."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, 1883 if parts.port is None else parts.port
+        default = 8883 if parts.scheme == "mqtts" else 1883
+        host, port = parts.hostname, default if parts.port is None else parts.port
     except ValueError:
         host, port = None, 0
-    if not host or not 0 < port < 65536 or url.partition("://")[::2] != ("mqtt", parts.netloc) or "@" in url:
+    scheme, _, rest = url.partition("://")
+    if not host or not 0 < port < 65536 or scheme not in ("mqtt", "mqtts") or rest != parts.netloc or "@" in url:
+        raise ContractError(f"write the broker as mqtts://HOST:PORT, for example mqtts://broker:8883, not {url[:80]!r}")
+    if scheme == "mqtt" and host not in LOOPBACK:
         raise ContractError(
-            f"write the broker as mqtt://HOST:PORT, for example mqtt://127.0.0.1:1883, not {url[:80]!r}"
+            f"{url[:80]} is not encrypted, which is for this machine alone: use mqtts://{host}:8883 and an identity"
         )
-    return host, port
+    return BrokerAddress(host, port, scheme == "mqtts")
 
 
 def _require_broker_url(url: str) -> str:

@@ -5,10 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from contract.errors import ContractError
+from contract.tls import CA, CERTIFICATE, KEY
 from contract.topics import cloud_patterns, device_patterns
 from provisioning import durable
 from provisioning.ca import Role
-from provisioning.csr import CA, CERTIFICATE, KEY
 from provisioning.office import CRL, Office
 
 CONFIGURATION = "mosquitto.conf"

@@ -9,13 +9,11 @@ from cryptography.x509.oid import NameOID
 
 from contract.errors import ContractError
 from contract.identity import require_device_id
+from contract.tls import CA, CERTIFICATE, KEY
 from provisioning import durable
 from provisioning.ca import certificate_text, key_text, read_certificate, read_key
 
-KEY = "key.pem"
 REQUEST = "request.csr"
-CERTIFICATE = "certificate.pem"
-CA = "ca.pem"
 
 
 def make_key(folder: Path) -> ec.EllipticCurvePrivateKey:

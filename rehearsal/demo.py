@@ -18,6 +18,7 @@ from contract.labels import LABELS
 from rehearsal.house import Doorway, House
 from rehearsal.scene import LINES, Kind, Scene, truth_path, write_clip
 
+LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 12\n"
 PEOPLE = 24  # walkers in one turn of a generated clip
 SCENES: tuple[tuple[str, Kind, int], ...] = (
     ("lobby", "passage", 7001),
@@ -86,7 +87,7 @@ def true_counts(clip: Path, frames: int) -> Counter[str]:
 
 
 def _start(house: House, doors: Sequence[Doorway]) -> None:
-    _say(f"broker: mosquitto on port {house.broker.port}")
+    _say(f"broker: mosquitto on port {house.broker.port}, TLS; the cloud and each door have a certificate of their own")
     house.broker.start()
     _say(f"cloud: starting at {house.page}")
     house.start_cloud()
@@ -103,14 +104,14 @@ def _generated_doors(clips: Path) -> list[Doorway]:
         if not truth_path(clip).is_file():
             _say(f"drawing the clip of door {name}: {PEOPLE} people")
             write_clip(Scene(kind, seed=seed, people=PEOPLE), clip, progress=_progress)
-        doors.append(Doorway(name, clip, LINES[kind]))
+        doors.append(Doorway(name, clip, LINES[kind], settings=LEARNING))
     return doors
 
 
 def _real_doors(photographs: Path | None) -> list[Doorway]:
     if photographs is None:
         return []
-    found = [Doorway(name, photographs / "video" / file, line) for name, file, line in REAL_CLIPS]
+    found = [Doorway(name, photographs / "video" / file, line, settings=LEARNING) for name, file, line in REAL_CLIPS]
     return [door for door in found if door.clip.is_file()]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.identities import Identities
 from rehearsal.processes import Child, Mosquitto, free_port, wait_until
 
 
@@ -20,6 +21,7 @@ class Doorway:
     clip: Path
     line: tuple[float, float, float, float]
     loop: bool = True
+    settings: str = ""  # more TOML tables for its settings file
 
 
 class House:
@@ -27,7 +29,8 @@ class House:
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.folder = folder
-        self.broker = Mosquitto(folder / "broker")
+        self.identities = Identities(folder / "identities")
+        self.broker = Mosquitto(folder / "broker", configure=self.identities.configure_broker)
         self.cloud: Child | None = None
         self.doors: dict[str, Child] = {}
         self._port = port or free_port()
@@ -40,7 +43,7 @@ class House:
         """Start `cloud all` (again); returns when its page answers. Raises RehearsalError."""
         settings = self._settings(
             "cloud",
-            f'broker = "{self.broker.url}"\ndata = "{self.folder / "cloud"}"\nhost = "127.0.0.1"\nport = {self._port}\n',
+            f'broker = "{self.broker.url}"\nidentity = "{self.identities.cloud()}"\ndata = "{self.folder / "cloud"}"\nhost = "127.0.0.1"\nport = {self._port}\n',
         )
         child = self.cloud = self._child("cloud", "cloud", "all", "--config", settings)
 
@@ -60,7 +63,8 @@ class House:
             door.name,
             f'device = "{door.name}"\n\n[camera]\nsource = "{door.clip}"\nloop = {str(door.loop).lower()}\n\n'
             f"[door]\nline = {list(door.line)}\n\n"
-            f'[broker]\nurl = "{self.broker.url}"\nheartbeat_s = 2\n\n[outbox]\nfolder = "{self.folder / door.name}"\n',
+            f'[broker]\nurl = "{self.broker.url}"\nidentity = "{self.identities.door(door.name)}"\nheartbeat_s = 2\n\n'
+            f'[outbox]\nfolder = "{self.folder / door.name}"\n\n{door.settings}',
         )
         self.doors[door.name] = self._child(f"door {door.name}", "agent", "run", "--config", settings)
 

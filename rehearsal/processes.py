@@ -80,16 +80,19 @@ class Child:
 
 
 class Mosquitto:
-    """A real mosquitto with a configuration and data folder of its own, on loopback."""
+    """A real mosquitto on loopback: with `configure`, which writes its configuration for a port, by mutual TLS; else open."""
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, configure: Callable[[Path, int], Path] | None = None
+    ) -> None:
         self.port = port or free_port()
         self._folder = folder
+        self._configure = configure
         self._child: Child | None = None
 
     @property
     def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"mqtts://localhost:{self.port}" if self._configure else f"mqtt://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         """Start (or start again, with what was persisted); returns when it listens."""
@@ -97,21 +100,27 @@ class Mosquitto:
         if program is None:
             raise RehearsalError("mosquitto is not installed: run `make setup`, or `apt-get install mosquitto`")
         self._folder.mkdir(parents=True, exist_ok=True)
-        config = self._folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\n"
-            "allow_anonymous true\n"  # loopback only; identities come with certificates
-            f"persistence true\npersistence_location {self._folder}/\nautosave_interval 5\n"
-            "max_inflight_messages 200\nmax_queued_messages 100000\nmessage_size_limit 262144\n"
-            f"user {_owner()}\n"
-            "log_type error\nlog_type warning\n"
-        )
+        config = (self._configure or self._open)(self._folder, self.port)
         self._child = Child("mosquitto", [program, "-c", config], log=self._folder / "mosquitto.log")
         try:
             wait_until(lambda: listens(self.port) or not self.alive, within_s=10, what="mosquitto listening")
         finally:
             self._child.require_running()
         return self
+
+    @staticmethod
+    def _open(folder: Path, port: int) -> Path:
+        """Nobody is asked who they are: loopback only."""
+        config = folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {port} 127.0.0.1\n"
+            "allow_anonymous true\n"
+            f"persistence true\npersistence_location {folder}/\nautosave_interval 5\n"
+            "max_inflight_messages 200\nmax_queued_messages 100000\nmessage_size_limit 262144\n"
+            f"user {_owner()}\n"
+            "log_type error\nlog_type warning\n"
+        )
+        return config
 
     @property
     def alive(self) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from contract.errors import ContractError
 from contract.events import Acknowledgement
 from contract.health import Heartbeat
 from contract.settings import broker_address
+from contract.tls import why_refused
 from contract.topics import Channel, Topic
 
 LETTERS_IN_FLIGHT = 400  # sent and not yet acknowledged by the cloud
@@ -44,7 +46,7 @@ class Uplink:
     """Owns the connection. `pump` is called from the thread that owns the outbox; paho's thread only queues what it hears."""
 
     def __init__(
-        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat,
+        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat, tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         self._device = device
@@ -54,8 +56,12 @@ class Uplink:
         self._heard: SimpleQueue[bytes] = SimpleQueue()
         self._flights: dict[UUID, _Flight] = {}
         self.connected = False
-        self._host, self._port = broker_address(url)
+        self._host, self._port, _ = broker_address(url)
+        self._tls = tls
+        self._trouble_told = ""
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv5)
+        if tls:
+            self._client.tls_set_context(tls)
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -154,15 +160,30 @@ class Uplink:
             log.warning("the broker %s:%s refused the connection: %s", self._host, self._port, reason)
             return
         client.subscribe(Topic(self._device, Channel.ACKS).text, qos=1)
-        self.connected = True
+        self.connected, self._trouble_told = True, ""
         log.info("connected to the broker %s:%s", self._host, self._port)
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
-        log.warning("no broker at %s:%s; counting goes on, the next try follows", self._host, self._port)
+        self._tell_trouble()
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if not self.connected:  # it hung up before it said a word: by TLS 1.3 that is how a certificate is refused
+            self._tell_trouble()
+            return
         self.connected = False
         log.info("disconnected from the broker: %s", reason)
+
+    def _tell_trouble(self) -> None:
+        """Once for each cause, since the next try comes in seconds."""
+        cause = why_refused(self._host, self._port, self._tls) or "no answer"
+        if cause != self._trouble_told:
+            log.warning(
+                "no connection to the broker %s:%s: %s; counting goes on, and so do the tries",
+                self._host,
+                self._port,
+                cause,
+            )
+        self._trouble_told = cause
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         self._heard.put(bytes(message.payload))

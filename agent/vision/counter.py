@@ -21,6 +21,7 @@ class Crossing:
     label: Label
     confidence: float  # 0..1, the label's share of the evidence
     age_s: float = 0.0  # how long ago it was when it was reported
+    track: int = 0  # whose; local, never sent
 
 
 @dataclass(slots=True)
@@ -74,4 +75,4 @@ def _crossing(one: _Open, at_s: float) -> Crossing:
     best = max(range(len(LABELS)), key=evidence.__getitem__)
     total = sum(evidence)
     confidence = evidence[best] / total if total else 0.0
-    return Crossing(one.at_s, one.direction, LABELS[best], confidence, max(0.0, at_s - one.at_s))
+    return Crossing(one.at_s, one.direction, LABELS[best], confidence, max(0.0, at_s - one.at_s), one.track.number)

@@ -7,13 +7,15 @@ import numpy as np
 
 from agent.vision.geometry import Box
 from agent.vision.runtime import Interpreter, open_model
-from agent.vision.yolo import BINS, Maps, Pixels, Scale, decode, letterbox, suppress
+from agent.vision.yolo import BINS, Floats, Maps, Pixels, Placement, Scale, decode, letterbox, suppress
 from contract.errors import ContractError
 from contract.events import Accelerator
 from contract.labels import LABELS, Label
 from contract.release import Head, Manifest, read_manifest
 
 NMS_IOU = 0.6
+FAINT = 0.05  # confidence below which nothing is even faint
+FAINT_MOST = 20  # faint detections of one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Detector:
         self._thresholds = [(thresholds or manifest.thresholds)[label] for label in LABELS]
         self._input = _require_input(interpreter, manifest)
         self._heads = _require_heads(interpreter, manifest)
+        self._last: _Seen | None = None
 
     @classmethod
     def load(
@@ -53,15 +56,44 @@ class Detector:
         tensor, placement = letterbox(pixels, self.manifest.input_size)
         self._interpreter.set_tensor(self._input, tensor)
         self._interpreter.invoke()
-        boxes, scores = decode([head.read(self._interpreter) for head in self._heads], self._thresholds)
+        maps = [head.read(self._interpreter) for head in self._heads]
+        boxes, scores = decode(maps, self._thresholds)
         kept = suppress(boxes, scores, iou=NMS_IOU)
         height, width = pixels.shape[:2]
-        spot = np.array([placement.left, placement.top] * 2, np.float32)
-        corners = (boxes[kept] - spot) / placement.scale / np.array([width, height] * 2, np.float32)
-        return [
-            _detection(corner, score)
-            for corner, score in zip(corners.clip(0, 1).tolist(), scores[kept].tolist(), strict=True)
-        ]
+        found = _detections(boxes[kept], scores[kept], placement, (width, height))
+        self._last = _Seen(maps, placement, (width, height), found)
+        return found
+
+    def faint(self) -> list[Detection]:
+        """What `detect` left out of the frame that it saw last: from .05 to the threshold, best first, 20 at most.
+
+        Without those that are a detected face once more. Costs nothing unless asked.
+        """
+        if self._last is None:
+            return []
+        last = self._last
+        boxes, scores = decode(last.maps, [FAINT] * len(LABELS), below=self._thresholds)
+        kept = suppress(boxes, scores, iou=NMS_IOU, most=FAINT_MOST)
+        found = _detections(boxes[kept], scores[kept], last.placement, last.size)
+        return [one for one in found if all(one.box.iou(other.box) <= NMS_IOU for other in last.found)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The network's answer to one frame, before anything was left out; no pixels."""
+
+    maps: list[Maps]
+    placement: Placement
+    size: tuple[int, int]  # width, height of the frame in px
+    found: list[Detection]
+
+
+def _detections(boxes: Floats, scores: Floats, placement: Placement, size: tuple[int, int]) -> list[Detection]:
+    spot = np.array([placement.left, placement.top] * 2, np.float32)
+    corners = (boxes - spot) / placement.scale / np.array(size * 2, np.float32)
+    return [
+        _detection(corner, score) for corner, score in zip(corners.clip(0, 1).tolist(), scores.tolist(), strict=True)
+    ]
 
 
 def _detection(corners: list[float], scores: list[float]) -> Detection:

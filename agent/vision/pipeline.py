@@ -1,12 +1,12 @@
-"""Frames to crossings: the straight line; no pixel and no track leaves here."""
+"""Frames to crossings: the straight line; no pixel and no track leaves here but to a witness."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from agent.vision.camera import Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection
-from agent.vision.tracker import Tracker
+from agent.vision.tracker import Track, Tracker
 from agent.vision.yolo import Pixels
 
 
@@ -16,10 +16,35 @@ class Eyes(Protocol):
     def detect(self, pixels: Pixels) -> list[Detection]: ...
 
 
-def crossings(frames: Iterable[Frame], *, detector: Eyes, tracker: Tracker, counter: Counter) -> Iterator[Crossing]:
+class Witness(Protocol):
+    """Whoever may look on; what it does changes no count."""
+
+    def see(
+        self, frame: Frame, detections: Sequence[Detection], seen: Sequence[Track], ended: Sequence[Track],
+        crossings: Sequence[Crossing],
+    ) -> None: ...  # fmt: skip
+
+    def close(self, ended: Sequence[Track], crossings: Sequence[Crossing], at_s: float) -> None: ...
+
+
+def crossings(
+    frames: Iterable[Frame], *, detector: Eyes, tracker: Tracker, counter: Counter, witness: Witness | None = None
+) -> Iterator[Crossing]:
     """One crossing per person over the line, each as soon as its label is settled."""
-    looks = ((detector.detect(frame.pixels), frame.at_s) for frame in frames)
-    return count_detections(looks, tracker=tracker, counter=counter)
+    at_s = 0.0
+    for frame in frames:
+        at_s = frame.at_s
+        detections = detector.detect(frame.pixels)
+        seen, ended = tracker.update(detections, at_s)
+        found = counter.update(seen, ended, at_s)
+        if witness:
+            witness.see(frame, detections, seen, ended, found)
+        yield from found
+    ended = tracker.close()
+    found = counter.update([], ended, at_s)
+    if witness:
+        witness.close(ended, found, at_s)
+    yield from found
 
 
 def count_detections(

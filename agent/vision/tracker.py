@@ -24,6 +24,8 @@ class Track:
     at_s: float
     birth: Point
     evidence: list[float]  # per label: scores summed over the frames, weighted by confidence
+    last: Detection  # as it was detected last, not smoothed
+    expected: Box | None = None  # where it was predicted before that detection; None in its first frame
     hits: int = 1
     vx: float = 0.0  # unit square a second
     vy: float = 0.0
@@ -81,7 +83,7 @@ class Tracker:
     def _begin(self, detection: Detection, at_s: float) -> Track:
         track = Track(
             next(self._numbers), detection.box, at_s, detection.box.centre,
-            [score * detection.confidence for score in detection.scores],
+            [score * detection.confidence for score in detection.scores], detection,
         )  # fmt: skip
         self._tracks.append(track)
         return track
@@ -112,7 +114,8 @@ def _cost(track: Track, box: Box, at_s: float) -> float | None:
 
 def _follow(track: Track, detection: Detection, at_s: float) -> None:
     gone = at_s - track.at_s
-    expected, seen = track.predict(at_s).centre, detection.box.centre
+    track.last, track.expected = detection, track.predict(at_s)
+    expected, seen = track.expected.centre, detection.box.centre
     if track.hits == 1:
         track.vx, track.vy = (seen.x - track.birth.x) / gone, (seen.y - track.birth.y) / gone
         gain = 1.0

@@ -61,8 +61,12 @@ def letterbox(pixels: Pixels, size: int) -> tuple[Int8, Placement]:
     return canvas.view(np.int8), Placement(scale, left, top)
 
 
-def decode(maps: Sequence[Maps], thresholds: Sequence[float]) -> tuple[Floats, Floats]:
+def decode(
+    maps: Sequence[Maps], thresholds: Sequence[float], *, below: Sequence[float] | None = None
+) -> tuple[Floats, Floats]:
     """Boxes (n, 4) as corners in input px and class scores (n, classes), of cells where a class reaches its threshold.
+
+    Cells where a class reaches its threshold of `below`, where that is given, are left out.
 
     The threshold is taken over into int8 logits, so that only survivors are ever turned into floats.
     """
@@ -71,7 +75,11 @@ def decode(maps: Sequence[Maps], thresholds: Sequence[float]) -> tuple[Floats, F
         rows, columns, classes = level.classes.shape
         floor = [_lowest(threshold, level.class_scale) for threshold in thresholds]
         logits = level.classes.reshape(-1, classes)
-        kept = np.flatnonzero((logits >= np.asarray(floor, np.int16)).any(axis=1))
+        reached = (logits >= np.asarray(floor, np.int16)).any(axis=1)
+        if below is not None:
+            ceiling = [_lowest(threshold, level.class_scale) for threshold in below]
+            reached &= (logits < np.asarray(ceiling, np.int16)).all(axis=1)
+        kept = np.flatnonzero(reached)
         if not kept.size:
             continue
         values = (logits[kept].astype(np.float32) - level.class_scale.zero) * level.class_scale.step

@@ -1,6 +1,7 @@
 """From the broker to the database and back: receive, commit, acknowledge to the device, and only then to the broker."""
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,14 +16,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from cloud.ingest.ingest import Outcome
+from cloud.ingest.mail import Mail, Wishes
 from cloud.ingest.parcels import Message, Parcel
 from contract.errors import TryAgainError
 from contract.events import BATCH_LIMIT, Acknowledgement
+from contract.tls import why_refused
 from contract.topics import Channel, Topic, every
 
 log = logging.getLogger("cloud.consumer")
 
-CHANNELS = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH)
+CHANNELS = (Channel.EVENTS, Channel.CROPS, Channel.HEALTH, Channel.REPORTED)
 ACK_EXPIRY_S = 3_600  # a device away for longer resends, and is answered again
 LEAST_WAIT_S, GREATEST_WAIT_S = 0.5, 30.0
 IDLE_S = 0.25
@@ -67,14 +70,18 @@ class Consumer:
         sink: Sink,
         open_message: Callable[[Message, datetime], Parcel],
         on_stall: Callable[[str], None],
+        tls: ssl.SSLContext | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         self._address, self._pace, self._sink, self._open, self._on_stall = address, pace, sink, open_message, on_stall
+        self._mail = Mail(wishes) if wishes else None
         self._inbox: Queue[Message] = Queue()
         self._later: list[Parcel] = []
         self._stop = threading.Event()
         self._session, self._session_lock = 0, threading.Lock()
         self._connected, self._since, self._told = False, datetime.now(UTC), True
-        self._absence_told, self._flood_told, self._shortage_told = False, False, False
+        self._absence_told, self._flood_told, self._shortage_told = "", False, False
+        self._tls = tls
         self._turned = self._alive_at = time.monotonic()
         self._client = self._new_client(client_id)
         self._network_thread = f"paho-mqtt-client-{client_id}"  # the name paho gives it
@@ -92,6 +99,8 @@ class Consumer:
                 self._turned = time.monotonic()
                 self._tell_state()
                 self._turn()
+                if self._mail and self._connected:
+                    self._mail.send(self._client, self._session)
         finally:
             self._leave()
 
@@ -199,11 +208,15 @@ class Consumer:
 
     def _new_client(self, client_id: str) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=True)
+        if self._tls:
+            client.tls_set_context(self._tls)
         client.reconnect_delay_set(1, int(GREATEST_WAIT_S))
         client.max_inflight_messages_set(100)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
         client.on_subscribe = self._on_subscribe
+        if self._mail:
+            client.on_publish = self._mail.on_publish
         return client
 
     def _on_connect(self, client: Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
@@ -211,7 +224,7 @@ class Consumer:
             log.error("the broker at %s:%d refuses us: %s", *self._address, code)
             return
         log.info("connected to the broker at %s:%d", *self._address)
-        self._absence_told = False
+        self._absence_told = ""
         self._new_session(connected=True)
         client.subscribe([(every(channel), 1) for channel in CHANNELS])
 
@@ -221,15 +234,23 @@ class Consumer:
                 log.error("the broker does not let us read %s: %s", every(channel), code)
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        if not self._absence_told:
-            log.warning("no broker at %s:%d; is it running? Trying again until there is one", *self._address)
-            self._absence_told, self._told = True, False
+        self._tell_absence()
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if self._connected and not self._stop.is_set():
             log.warning("lost the broker at %s:%d (%s); trying again until it is back", *self._address, code)
-            self._absence_told = True
+        elif (
+            not self._stop.is_set()
+        ):  # it hung up before it said a word: by TLS 1.3 that is how a certificate is refused
+            self._tell_absence()
         self._new_session(connected=False)
+
+    def _tell_absence(self) -> None:
+        """Once for each cause, since the next try comes in seconds."""
+        cause = why_refused(*self._address, self._tls) or "no answer"
+        if cause != self._absence_told:
+            log.warning("no broker at %s:%d: %s; trying again until there is one", *self._address, cause)
+            self._absence_told, self._told = cause, False
 
     def _new_session(self, *, connected: bool) -> None:
         """Forget the numbers of unacknowledged messages: they are the broker's to send again."""

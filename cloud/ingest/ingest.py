@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from cloud.ingest.parcels import HEAD_BYTES, Fault, Misfit, Parcel, Pass, Shot, digest
-from cloud.store import writing
+from cloud.store import fleet, writing
 from cloud.store.blobs import Blobs
 from contract.events import Acknowledgement, Refusal
 from contract.health import Heartbeat
@@ -103,6 +103,8 @@ def _write_rows(connection: Connection, parcels: Sequence[Parcel], now: datetime
     for parcel in parcels:
         if parcel.device and parcel.heartbeat:
             _write_health(connection, parcel.device, parcel.heartbeat, now)
+        if parcel.device and parcel.reported:
+            fleet.write_reported(connection, parcel.reported, now)
         if parcel.device:
             answers[parcel.device].refused |= {one.id: one for one in parcel.refused}
     writing.write_quarantine(connection, [_quarantined(parcel, misfit, now) for parcel, misfit in misfits])

@@ -12,6 +12,7 @@ from cloud.ingest.jpeg import Picture, require_plain_jpeg
 from contract.crops import CROP_LIMIT, HEADER_LIMIT, Crop, CropHeader
 from contract.errors import ContractError
 from contract.events import EVENTS_LIMIT, PassEvent, Refusal, sort_batch
+from contract.fleet import REPORTED_LIMIT, Reported
 from contract.health import HEALTH_LIMIT, Heartbeat
 from contract.topics import Channel, Topic
 
@@ -22,7 +23,12 @@ EVENT_BODY = (
     "at", "direction", "label", "confidence", "release", "accelerator", "boot", "sequence", "clock_synchronised",
 )  # fmt: skip
 CROP_BODY = ("at", "role", "window", "jpeg_digest", "model_digest")
-LIMITS = {Channel.EVENTS: EVENTS_LIMIT, Channel.CROPS: CROP_LIMIT, Channel.HEALTH: HEALTH_LIMIT}
+LIMITS = {
+    Channel.EVENTS: EVENTS_LIMIT,
+    Channel.CROPS: CROP_LIMIT,
+    Channel.HEALTH: HEALTH_LIMIT,
+    Channel.REPORTED: REPORTED_LIMIT,
+}
 
 
 class Fault(StrEnum):
@@ -93,6 +99,7 @@ class Parcel:
     passes: tuple[Pass, ...] = ()
     shot: Shot | None = None
     heartbeat: Heartbeat | None = None
+    reported: Reported | None = None
     refused: tuple[Refusal, ...] = ()
     misfit: Misfit | None = None
 
@@ -111,6 +118,8 @@ def open_message(message: Message, *, now: datetime, pictures: PictureRules) -> 
                 return _crop(message, topic.device, now, pictures)
             case Channel.HEALTH:
                 return _health(message, topic.device)
+            case Channel.REPORTED:
+                return _reported(message, topic.device)
             case other:
                 return Parcel(message, topic.device, misfit=Misfit(Fault.TOPIC, f"nothing is expected on {other}"))
     except ContractError as error:
@@ -166,6 +175,13 @@ def _health(message: Message, device: str) -> Parcel:
     if heartbeat.device != device:
         raise ContractError(f"carries the health of {heartbeat.device!r} under the name of {device}")
     return Parcel(message, device, heartbeat=heartbeat)
+
+
+def _reported(message: Message, device: str) -> Parcel:
+    reported = Reported.decode(message.payload, limit=REPORTED_LIMIT)
+    if reported.device != device:
+        raise ContractError(f"carries the report of {reported.device!r} under the name of {device}")
+    return Parcel(message, device, reported=reported)
 
 
 def _fingerprint(device: str, body: PassEvent | CropHeader) -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from cloud.config import RetrainingRules
 from cloud.learning.retraining import Labels, Past, due
-from cloud.store.schema import jobs
+from cloud.store.schema import jobs, reported
 from cloud.store.writing import mark_change
 from contract.errors import ContractError, TryAgainError
 from contract.jobs import Job, JobKind, JobState, Outcome, Point, Progress
@@ -61,7 +61,9 @@ class JobRow:
 class Jobs:
     """What may be done to the table; `newest_release` tells the highest number in the repository, 0 for none."""
 
-    def __init__(self, engine: Engine, rules: RetrainingRules, newest_release: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, engine: Engine, rules: RetrainingRules, newest_release: Callable[[], int] = lambda: 0
+    ) -> None:  # fmt: skip
         self._engine, self._rules, self._newest_release = engine, rules, newest_release
 
     def add(
@@ -69,19 +71,24 @@ class Jobs:
     ) -> UUID:
         """A waiting job, its release number above every other. Raises BusyError while one is in flight."""
         self.give_up(now)
-        job = uuid4()
+        with self._engine.begin() as connection:
+            return self.add_within(connection, kind, reason, now, snapshot=snapshot, again=again)
+
+    def add_within(
+        self, connection: Connection, kind: JobKind, reason: str, now: datetime, *, snapshot: str | None = None,
+        again: int | None = None,
+    ) -> UUID:  # fmt: skip
+        """As `add`, in a transaction of the caller's, which is spoilt where this raises BusyError."""
+        job, numbers = uuid4(), self._numbers(connection)
+        row = jobs.insert().values(
+            id=job, kind=kind, state=JobState.WAITING, in_flight=True, snapshot=snapshot, again=again,
+            release=numbers.highest + 1, champion=numbers.champion, reason=reason[:300], made_at=now, curve=[],
+        )  # fmt: skip
         try:
-            with self._engine.begin() as connection:
-                numbers = self._numbers(connection)
-                connection.execute(
-                    jobs.insert().values(
-                        id=job, kind=kind, state=JobState.WAITING, in_flight=True, snapshot=snapshot, again=again,
-                        release=numbers.highest + 1, champion=numbers.champion, reason=reason[:300], made_at=now, curve=[],
-                    )
-                )  # fmt: skip
-                mark_change(connection)
+            connection.execute(row)
         except IntegrityError as error:
             raise BusyError("a job is in flight already: wait until it has ended") from error
+        mark_change(connection)
         return job
 
     def claim(self, worker: str, now: datetime) -> Job | None:
@@ -188,9 +195,12 @@ class Jobs:
 
     def _numbers(self, connection: Connection) -> "_Numbers":
         highest = connection.execute(select(func.max(jobs.c.release))).scalar() or 0
+        on_doors = (
+            connection.execute(select(func.max(reported.c.release))).scalar() or 0
+        )  # the factory's has one as well
         published = select(func.max(jobs.c.release)).where(jobs.c.state == JobState.PUBLISHED)
         champion = max(connection.execute(published).scalar() or 0, self._newest_release())
-        return _Numbers(champion, max(highest, champion))
+        return _Numbers(champion, max(highest, champion, on_doors))
 
 
 class Retraining:

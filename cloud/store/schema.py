@@ -202,3 +202,54 @@ jobs = Table(
     Column("ended_at", Instant),
 )
 Index("ix_jobs_made_at", jobs.c.made_at)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("published_at", Instant, nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("job", Uuid),  # what made it, where known
+    Column("again", BigInteger),  # the release whose bytes it brings back
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("release", BigInteger, ForeignKey("releases.number"), nullable=False, unique=True),
+    Column("state", String(10), nullable=False),
+    Column("group", String(10), nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("group_began_at", Instant, nullable=False),
+    Column("settled_at", Instant),  # since when the whole first group has run it
+    Column("reason", Text, nullable=False, server_default=""),
+)
+
+doors_desired = Table(
+    "doors_desired",
+    metadata,
+    Column("device", String(39), ForeignKey("devices.name"), primary_key=True),
+    Column("number", BigInteger, nullable=False),  # grows with every change of this row
+    Column("published_number", BigInteger, nullable=False, server_default="0"),  # what the broker has confirmed
+    Column("release", BigInteger, nullable=False),
+    Column("sampling", JSON),
+    Column("group", String(10), nullable=False),
+    Column("since", Instant, nullable=False),  # when it was asked
+    Column("published_at", Instant),
+)
+
+reported = Table(
+    "reported",
+    metadata,
+    Column("device", String(39), ForeignKey("devices.name"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("release", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("step", String(15), nullable=False),
+    Column("wanted", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+)

@@ -85,7 +85,7 @@ class Store:
 
     @property
     def engine(self) -> Engine:
-        """The database itself, for those who write."""
+        """The database itself, for those with statements of their own."""
         return self._engine
 
     def devices(self) -> tuple[Device, ...]:

@@ -66,6 +66,10 @@ class Pages:
             broker=self._settings.broker,
         )
 
+    def fleet(self, view: dict[str, object], now: datetime) -> HTMLResponse:
+        """The rollout, the doors and the releases."""
+        return self._page("fleet.html", view=view, clock=lambda at: clock(at, now, self._views.zone))
+
     def docs(self) -> HTMLResponse:
         """The API's documentation, without any outside host."""
         return self._page("docs.html")

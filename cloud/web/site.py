@@ -5,15 +5,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud.config import CloudSettings
-from cloud.learning.jobs import Jobs, Retraining
-from cloud.learning.retraining import Labels
+from cloud.fleet.rollout import Rules
+from cloud.fleet.steward import record_releases
+from cloud.loop import Loop, new_loop
 from cloud.store.store import Store
 from cloud.web.answers import Service
 from cloud.web.api import new_api
@@ -21,8 +24,11 @@ from cloud.web.headers import SecurityHeaders
 from cloud.web.jobs import new_job_api
 from cloud.web.live import Pulse
 from cloud.web.pages import Pages
+from cloud.web.rollouts import new_rollout_api, rollout_view
 from cloud.web.tokens import new_require_machine
+from cloud.web.tuf import new_release_api, new_tuf_files
 from cloud.web.views import Views
+from contract.jobs import JobKind
 
 STATIC = Path(__file__).parent / "static"
 ABOUT = (
@@ -39,9 +45,9 @@ def new_site(
     settings: CloudSettings,
     closing: threading.Event,
     clock: Callable[[], datetime] = _now,
-    retraining: Retraining | None = None,
+    loop: Loop | None = None,
 ) -> FastAPI:
-    """The application; `closing` ends its streams. Without `retraining` nothing can be trained."""
+    """The application; `closing` ends its streams."""
     views = Views(store, zone=settings.zone, silent_after=timedelta(seconds=settings.silent_after_s))
     pages = Pages(views, settings)
     site = FastAPI(
@@ -50,16 +56,35 @@ def new_site(
     )  # fmt: skip
     site.add_middleware(SecurityHeaders)
     site.include_router(new_api(views, Pulse(views.change_number, closing), clock))
-    table = Jobs(store.engine, settings.retraining)
-    retraining = retraining or Retraining(
-        table, settings.retraining, labels_since=lambda _: Labels(), make_snapshot=lambda _: None
-    )
-    site.include_router(new_job_api(table, retraining, new_require_machine(store.engine), clock))
+    loop = loop or new_loop(settings, store.engine)
+    require_machine = new_require_machine(store.engine)
+    site.include_router(new_job_api(loop.jobs, loop.retraining, require_machine, clock))
+    rules = Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s)
+
+    def rollout() -> dict[str, Any]:
+        return rollout_view(store.engine, clock(), rules, settings.silent_after_s)
+
+    def republish(connection: Connection, release: int) -> object:
+        reason = f"release {release} again, asked for by hand"
+        return loop.jobs.add_within(connection, JobKind.REPUBLISH, reason, clock(), again=release)
+
+    site.include_router(new_rollout_api(store.engine, rollout, republish))
+    site.include_router(new_tuf_files(loop.repository))
+    site.include_router(
+        new_release_api(
+            loop.repository, require_machine, clock=clock,
+            published=lambda now: record_releases(store.engine, loop.repository, now),
+        )
+    )  # fmt: skip
     site.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @site.get("/", include_in_schema=False)
     def home() -> HTMLResponse:
         return pages.home(clock())
+
+    @site.get("/fleet", include_in_schema=False)
+    def fleet() -> HTMLResponse:
+        return pages.fleet(rollout(), clock())
 
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from cloud.ingest.jpeg import require_plain_jpeg
+from contract.crops import CropHeader
+from rehearsal.scene import LINES, Scene, write_clip
+
 
 def agent(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agent", *map(str, arguments)]
@@ -67,6 +71,7 @@ def test_frames_can_be_spaced_evenly_instead_of_by_their_own_times(tmp_path: Pat
         (["replay", "{file}", "--line", "0,0,0"], "", "a line is four numbers"),
         (["replay", "{file}", "--line", "0,0,2,0"], "", "unit square"),
         (["replay", "{file}", "--line", "0.5,0.5,0.5,0.5"], "", "two different points"),
+        (["replay", "--detections", "{file}", "--crops", "none"], "", "--crops needs a clip"),
         (["replay", "{file}", "--fps", "0"], "", "--fps must be above 0"),
         (["replay", "{file}", "--model", "none.tflite"], "", "cannot read the model none.tflite"),
         (["run", "--config", "none.toml"], "", "cannot read the settings none.toml"),
@@ -88,3 +93,17 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, arguments: list[str],
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert re.search(fault, said[0])
+
+
+def test_a_replay_shows_the_crops_that_a_door_would_have_sent(tmp_path: Path) -> None:
+    clip, folder = tmp_path / "door.mp4", tmp_path / "new" / "crops"
+    write_clip(Scene("passage", seed=62, people=3, gap_s=1.0), clip)
+    line = ",".join(map(str, LINES["passage"]))
+    plain, watched = agent("replay", clip, "--line", line), agent("replay", clip, "--line", line, "--crops", folder)
+    assert watched.returncode == 0, watched.stderr
+    assert watched.stdout.splitlines()[:-1] == plain.stdout.splitlines()[:-1]
+    pictures = sorted(folder.glob("*.jpg"))
+    assert pictures
+    for picture in pictures:
+        require_plain_jpeg(picture.read_bytes())
+        assert CropHeader.decode(picture.with_suffix(".json").read_bytes(), limit=4096).device == "replay"

@@ -221,5 +221,5 @@ def test_stopping_delivers_what_is_left_and_says_goodbye(broker: Mosquitto, outb
 
 @pytest.mark.parametrize("url", ["http://broker:1883", "broker", "mqtt://"])
 def test_an_address_that_is_none_is_refused(url: str, outbox: Outbox) -> None:
-    with pytest.raises(ContractError, match="mqtt://HOST:PORT"):
+    with pytest.raises(ContractError, match="mqtts://HOST:PORT"):
         Uplink(DEVICE, url, outbox, last_will=WILL)

@@ -80,8 +80,8 @@ def test_serving_ends_cleanly_on_a_signal(start_cloud: StartCloud) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("broker", "localhost", "mqtt://HOST:PORT"),
-        ("broker", "mqtt://localhost:99999", "mqtt://HOST:PORT"),
+        ("broker", "localhost", "mqtts://HOST:PORT"),
+        ("broker", "mqtt://localhost:99999", "mqtts://HOST:PORT"),
         ("database", "mysql://x", "postgresql"),
         ("time_zone", "Mars/Base", "IANA"),
         ("time_zone", "../../etc/passwd", "IANA"),
@@ -98,4 +98,4 @@ def test_the_defaults_run_everything_in_one_folder(tmp_path: Path) -> None:
     settings = CloudSettings.load(None, {"data": str(tmp_path)})
     assert settings.database_url == f"sqlite:///{tmp_path}/maskfleet.sqlite"
     assert settings.blob_folder == tmp_path / "blobs"
-    assert settings.broker_address == ("127.0.0.1", 1883)
+    assert settings.broker_address == ("127.0.0.1", 1883, False)

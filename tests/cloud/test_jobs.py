@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 from cloud.config import CloudSettings, RetrainingRules
 from cloud.learning.jobs import BusyError, Jobs, LeaseLostError, Retraining
 from cloud.learning.retraining import Labels
+from cloud.loop import new_loop
 from cloud.store.store import Store
 from cloud.web.server import WebServer, listen
 from cloud.web.site import new_site
@@ -155,10 +157,10 @@ class Site:
     def __init__(self, engine: Engine, door: socket.socket) -> None:
         self.now = NOW
         settings = CloudSettings.load(None, {})
-        retraining = Retraining(
-            Jobs(engine, RULES), RULES, labels_since=lambda _: Labels(), make_snapshot=lambda _: DIGEST
-        )
-        make = partial(new_site, Store(engine), settings, clock=lambda: self.now, retraining=retraining)
+        loop = new_loop(settings, engine)
+        retraining = Retraining(loop.jobs, RULES, labels_since=lambda _: Labels(), make_snapshot=lambda _: DIGEST)
+        loop = replace(loop, retraining=retraining)
+        make = partial(new_site, Store(engine), settings, clock=lambda: self.now, loop=loop)
         self.server = WebServer(make, door)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{door.getsockname()[1]}/api/v1", timeout=10)
         self.token = {"Authorization": f"Bearer {make_token(engine, 'gpu-box', NOW)}"}

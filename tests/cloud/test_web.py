@@ -253,6 +253,8 @@ def test_the_api_describes_itself(cloud: Cloud) -> None:
     assert set(schema["paths"]) == {
         "/api/v1/doors", "/api/v1/counts", "/api/v1/quarantine", "/api/v1/service", "/api/v1/live", "/healthz",
         "/api/v1/jobs", "/api/v1/jobs/claim", "/api/v1/jobs/{job}/progress", "/api/v1/jobs/{job}/outcome",
+        "/api/v1/rollout", "/api/v1/rollout/{verb}",
+        "/api/v1/releases/{release}/{name}", "/api/v1/releases/{release}/publish", "/api/v1/releases/prolong",
     }  # fmt: skip
     door = schema["components"]["schemas"]["Door"]
     assert "outbox" in json.dumps(door["properties"]["waiting"])

@@ -50,12 +50,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("mqtt://127.0.0.1:1884", ("127.0.0.1", 1884)),
-        ("mqtt://broker.example", ("broker.example", 1883)),
-        ("mqtt://[::1]:1883", ("::1", 1883)),
+        ("mqtt://127.0.0.1:1884", ("127.0.0.1", 1884, False)),
+        ("mqtt://localhost", ("localhost", 1883, False)),
+        ("mqtts://broker.example", ("broker.example", 8883, True)),
+        ("mqtts://10.0.0.7:9000", ("10.0.0.7", 9000, True)),
+        ("mqtt://[::1]:1883", ("::1", 1883, False)),
     ],
 )
-def test_a_broker_is_written_as_host_and_port(url: str, address: tuple[str, int]) -> None:
+def test_a_broker_is_written_as_host_and_port(url: str, address: tuple[str, int, bool]) -> None:
     assert broker_address(url) == address
 
 
@@ -74,5 +76,10 @@ def test_a_broker_is_written_as_host_and_port(url: str, address: tuple[str, int]
     ],
 )
 def test_what_is_no_broker_is_refused(url: str) -> None:
-    with pytest.raises(ContractError, match="mqtt://HOST:PORT"):
+    with pytest.raises(ContractError, match="mqtts://HOST:PORT"):
         broker_address(url)
+
+
+def test_an_open_line_is_for_this_machine_alone() -> None:
+    with pytest.raises(ContractError, match=r"use mqtts://broker\.example:8883 and an identity"):
+        broker_address("mqtt://broker.example")

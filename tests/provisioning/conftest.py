@@ -13,10 +13,11 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
+from contract.tls import CA, CERTIFICATE, KEY
 from contract.topics import Channel, Topic, every
 from provisioning.broker import hand_revocations, write_broker
 from provisioning.ca import Role
-from provisioning.csr import CA, CERTIFICATE, KEY, REQUEST, make_request, store_certificate
+from provisioning.csr import REQUEST, make_request, store_certificate
 from provisioning.enrol import enrol, new_token
 from provisioning.office import CRL, Office, found_office, open_office
 from rehearsal.processes import Child, free_port, listens, wait_until

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ContractError
+from contract.tls import CERTIFICATE
 from contract.topics import Channel, Topic
 from provisioning.broker import write_broker
-from provisioning.csr import CERTIFICATE
 from provisioning.office import Office, found_office, open_office
 from rehearsal.processes import wait_until
 from tests.provisioning.conftest import Fleet, enrolled, topic, up_to_a_fence

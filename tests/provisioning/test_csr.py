@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from contract.errors import ContractError
+from contract.tls import CERTIFICATE, KEY
 from provisioning import durable
 from provisioning.ca import Authority, Role, certificate_text, read_certificate, read_key, read_request
-from provisioning.csr import CERTIFICATE, KEY, REQUEST, make_key, make_request, store_certificate
+from provisioning.csr import REQUEST, make_key, make_request, store_certificate
 from provisioning.office import Office, open_office
 from rehearsal.processes import Child, wait_until
 from tests.provisioning.conftest import enrolled

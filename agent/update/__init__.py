@@ -1,0 +1,1 @@
+"""Releases on the door: fetched, verified, kept in slots, tried."""

@@ -1,0 +1,159 @@
+"""Where releases lie on the door and how far each has come: a state file that survives a power cut, and a folder each."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from contract.crops import Digest
+from contract.errors import ContractError
+from contract.fleet import Step
+from contract.release import MODEL_NAME, read_manifest
+from contract.wire import Count, Wire
+
+STARTS = 2  # starts of a release on trial; after them it is rolled back
+STATE_LIMIT = 64 * 1024
+_NEXT = {
+    Step.IDLE: {Step.STAGED},
+    Step.STAGED: {Step.STAGED, Step.TRIAL, Step.ROLLED_BACK},
+    Step.TRIAL: {Step.CONFIRMED, Step.ROLLED_BACK},
+    Step.CONFIRMED: {Step.STAGED},
+    Step.ROLLED_BACK: {Step.STAGED},
+}
+
+
+class State(Wire):
+    """`state.json`."""
+
+    step: Step = Step.IDLE
+    wanted: Count = 0  # the release that `step` speaks of
+    good: Count = 0  # the last confirmed release; 0: the factory model
+    starts: Count = 0
+    floor: Count = 0  # the highest release ever staged
+    denied: tuple[Digest, ...] = ()  # digests of models that were rolled back
+    seen_s: float = 0.0  # the latest wall time ever seen, s since 1970
+    reason: str = ""
+
+    def to(self, step: Step, **changes: Any) -> "State":
+        """The state after a permitted step; raises ContractError for another."""
+        if step not in _NEXT[self.step]:
+            raise ContractError(f"a release cannot go from {self.step} to {step}")
+        return self.model_copy(update={"step": step, **changes})
+
+
+class Slots:
+    """The folder of releases; the agent and its child process may both use it."""
+
+    def __init__(self, folder: Path, factory: Path) -> None:
+        self.folder = folder
+        self._factory = factory
+
+    def model(self, release: int) -> Path:
+        """Where this release's model lies."""
+        return self.folder / "slots" / str(release) / MODEL_NAME
+
+    def read(self) -> State:
+        """The state; a broken file is a fresh state that says so, with the floor that the folders still show."""
+        try:
+            return State.decode((self.folder / "state.json").read_bytes(), limit=STATE_LIMIT)
+        except FileNotFoundError:
+            return State()
+        except (ContractError, OSError) as error:
+            names = [int(one.name) for one in (self.folder / "slots").glob("*") if one.name.isdecimal()]
+            return State(floor=max(names, default=0), reason=f"the state of the releases was lost: {error}"[:300])
+
+    def change(self, rule: Callable[[State], State]) -> State:
+        """Apply `rule` to the state, durably and alone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "state.lock", wait=True):
+            state = rule(self.read())
+            write_durably(self.folder / "state.json", state.encode())
+        return state
+
+    def choose(self) -> Path:
+        """The model to load at this start: the one on trial, else the last good one, else the factory's."""
+        state = self.read()
+        if state.step is Step.TRIAL:
+            fault = "two starts did not confirm it" if state.starts >= STARTS else self._fault(state.wanted)
+            if not fault:
+                self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
+                return self.model(state.wanted)
+            self.roll_back(fault)
+        if state.good:
+            fault = self._fault(state.good)
+            if not fault:
+                return self.model(state.good)
+            self.change(lambda now: now.model_copy(update={"reason": f"factory model: {fault}"[:300]}))
+        return self._factory
+
+    def stage(self, release: int) -> State:
+        """A complete, verified folder lies in the release's slot."""
+        return self.change(
+            lambda now: now.to(Step.STAGED, wanted=release, starts=0, floor=max(now.floor, release), reason="")
+        )
+
+    def begin_trial(self) -> State:
+        """The staged release looks at frames from now on; this is its first start."""
+        return self.change(lambda now: now.to(Step.TRIAL, starts=1))
+
+    def confirm(self) -> State:
+        """The release on trial is the last good one from now on; older ones go."""
+        before = self.read().good
+        state = self.change(lambda now: now.to(Step.CONFIRMED, good=now.wanted))
+        for slot in (self.folder / "slots").glob("*"):
+            if slot.name not in (str(state.good), str(before)):
+                shutil.rmtree(slot, ignore_errors=True)
+        return state
+
+    def roll_back(self, reason: str) -> State:
+        """Give the wanted release up for good: its digest is never taken again."""
+
+        def rule(now: State) -> State:
+            try:
+                denied = (*now.denied, read_manifest(self.model(now.wanted)).digest)
+            except ContractError:
+                denied = now.denied
+            return now.to(Step.ROLLED_BACK, denied=denied, reason=reason[:300])
+
+        return self.change(rule)
+
+    def _fault(self, release: int) -> str:
+        try:
+            manifest = read_manifest(self.model(release))
+        except ContractError as error:
+            return str(error)
+        return "" if manifest.release == release else f"slot {release} holds release {manifest.release}"
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file; raises BlockingIOError where another process has it and `wait` is false."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace `path`; a power cut leaves the old file or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as sink:
+        sink.write(content)
+        sink.flush()
+        os.fsync(sink.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
