@@ -1,19 +1,24 @@
 """A real `agent run` beside a real broker and a real repository: it obeys, it survives being killed, it says so."""
 
+import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.config import FACTORY_MODEL
 from agent.update.slots import Slots, State
-from contract.fleet import Step
+from contract.fleet import Desired, SamplingPlan, Step
+from contract.release import MANIFEST_NAME, MODEL_NAME
 from rehearsal.processes import Child, Mosquitto, wait_until
 from rehearsal.scene import Scene, write_clip
-from tests.agent.release_kit import DEVICE, FACTORY_RELEASE, Cloud, Web, release_files
+from tests.agent.release_kit import DEVICE, FACTORY_RELEASE, Cloud, Web, golden, release_files
 from tests.agent.tuf_repository import Repository
 
 OLD, NEW = FACTORY_RELEASE, FACTORY_RELEASE + 1
@@ -64,6 +69,12 @@ class Site:
         self.children.append(Child("door", command, log=self.folder / "door.log", env=env))
         return self.children[-1]
 
+    def kill(self) -> None:
+        """SIGKILL to the agent and whatever it started: the cable is pulled."""
+        os.killpg(self.children[-1].process.pid, signal.SIGKILL)
+        self.children[-1].process.wait()
+        self.cloud.reports.clear()
+
     def wait_told(self, release: int, step: str, wanted: int | None = None, within_s: float = 60) -> None:
         """Return when the door's newest report says so."""
 
@@ -102,3 +113,137 @@ def test_a_door_fetches_tries_and_keeps_the_release_that_the_cloud_wants(site: S
     site.cloud.reports.clear()
     site.start()
     site.wait_told(NEW, "confirmed", NEW)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (release_files(NEW, model=b"TFL3" + bytes(range(256)) * 400), "does not load"),
+        (release_files(NEW, frames=golden(wrong=True)), "golden frame 0"),
+    ],
+    ids=["garbage", "other findings"],
+)
+def test_a_bad_release_is_rolled_back_reported_and_not_tried_again(
+    site: Site, files: dict[str, bytes], reason: str
+) -> None:
+    site.repository.add(NEW, files)
+    site.start()
+    site.cloud.want(NEW)
+    site.wait_told(OLD, "rolled_back", NEW)
+    assert site.cloud.last and reason in site.cloud.last.reason
+    assert len(site.state.denied) == 1
+    site.repository.add(NEW + 1, release_files(NEW + 1, frames=golden()))
+    site.cloud.want(NEW + 1)
+    site.wait_told(NEW + 1, "confirmed", NEW + 1)
+    assert sum(path.endswith(f"{NEW}/{MODEL_NAME}") for path, _ in site.web.answers) <= 1
+
+
+def test_why_a_release_cannot_be_fetched_is_told_and_a_new_wish_is_obeyed(site: Site) -> None:
+    site.start()
+    site.cloud.want(NEW)
+    site.wait_told(OLD, "rolled_back", NEW)
+    assert site.cloud.last and "no model.tflite" in site.cloud.last.reason
+    site.repository.publish(timestamp_days=-1)
+    site.cloud.want(NEW + 1)
+    site.wait_told(OLD, "idle", NEW + 1)
+    wait_until(lambda: "expired" in (site.cloud.last or site.cloud.reports[0]).reason, within_s=30, what="the reason")
+    site.repository.add(NEW + 1, release_files(NEW + 1))
+    site.wait_told(NEW + 1, "confirmed", NEW + 1)
+
+
+def test_a_door_without_an_update_url_says_what_it_runs_and_why_it_stays(site: Site) -> None:
+    site.update = "# none"
+    site.start()
+    site.wait_told(OLD, "idle", 0)
+    site.cloud.want(NEW)
+    site.wait_told(OLD, "idle", NEW)
+    assert site.cloud.last and site.cloud.last.reason == "this door has no [update] url"
+    assert site.cloud.last.digest == json.loads(FACTORY_MODEL.with_name(MANIFEST_NAME).read_text())["digest"]
+
+
+def test_old_foreign_and_broken_wishes_are_ignored_and_a_reconnect_is_answered(site: Site) -> None:
+    site.start()
+    site.cloud.want(OLD, number=5, sampling=SamplingPlan(window_s=10, budget=1))
+    site.wait_told(OLD, "idle", OLD)
+    site.cloud.want(NEW, number=4)
+    site.cloud.say(b"{")
+    site.cloud.say(Desired(device="door-2", number=9, release=NEW).encode())
+    log = site.folder / "door.log"
+    wait_until(lambda: log.read_text().count("ignored") >= 3, within_s=20, what="all three in the log")
+    assert site.cloud.last and (site.cloud.last.wanted, site.cloud.last.number) == (OLD, 5)
+    assert Desired.decode((site.folder / "models" / "desired.json").read_bytes(), limit=1000).number == 5
+    site.broker.kill()
+    site.cloud.close()
+    site.broker.start()
+    site.cloud = Cloud(site.broker.port)
+    site.wait_told(OLD, "idle", OLD)
+
+
+def test_a_kill_in_the_middle_of_the_download_costs_only_the_rest_of_it(site: Site) -> None:
+    site.repository.add(NEW, release_files(NEW))
+    whole = release_files(NEW)[MODEL_NAME]
+    half_sent, go_on = threading.Event(), threading.Event()
+
+    def half(request: Any) -> bool:
+        if not request.path.endswith(MODEL_NAME) or half_sent.is_set():
+            return False
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(whole[:1_000_000])
+        request.wfile.flush()
+        half_sent.set()
+        go_on.wait(60)
+        return True
+
+    site.web.alter = half
+    site.start()
+    site.cloud.want(NEW)
+    part = site.folder / "models" / "staging" / str(NEW) / f"{MODEL_NAME}.part"
+    wait_until(lambda: part.exists() and part.stat().st_size > 500_000, within_s=60, what="half a download")
+    site.kill()
+    go_on.set()
+    assert site.state.step is Step.IDLE
+    site.start()
+    site.wait_told(NEW, "confirmed", NEW)
+    assert [status for path, status in site.web.answers if path.endswith(MODEL_NAME)][-1] == 206
+
+
+def test_a_kill_right_after_staging_is_made_up_for(site: Site) -> None:
+    site.repository.add(NEW, release_files(NEW))
+    site.start()
+    site.cloud.want(NEW)
+    wait_until(lambda: site.state.step is Step.STAGED, within_s=60, what="the staging")
+    site.kill()
+    assert site.state.step in (Step.STAGED, Step.TRIAL)
+    site.start()
+    site.wait_told(NEW, "confirmed", NEW)
+
+
+def test_one_kill_on_trial_is_forgiven_and_two_are_not(site: Site) -> None:
+    site.confirm_s = 3600
+    site.repository.add(NEW, release_files(NEW))
+    site.start()
+    site.cloud.want(NEW)
+    site.wait_told(NEW, "trial", NEW)
+    site.kill()
+    site.start()
+    site.wait_told(NEW, "trial", NEW)
+    site.kill()
+    site.start()
+    site.wait_told(OLD, "rolled_back", NEW)
+    assert site.cloud.last and "two starts" in site.cloud.last.reason
+
+
+def test_a_good_release_that_no_longer_loads_gives_way_to_the_factory_model(site: Site) -> None:
+    site.repository.add(NEW, release_files(NEW))
+    site.start()
+    site.cloud.want(NEW)
+    site.wait_told(NEW, "confirmed", NEW)
+    site.kill()
+    model = site.slots.model(NEW)
+    garbage = release_files(NEW, model=b"TFL3" + bytes(5000))
+    model.write_bytes(garbage[MODEL_NAME])
+    model.with_name(MANIFEST_NAME).write_bytes(garbage[MANIFEST_NAME])
+    site.start()
+    site.wait_told(OLD, "rolled_back", NEW)
+    assert site.cloud.last and site.cloud.last.reason.startswith("factory model: it does not load")
