@@ -33,6 +33,8 @@ from cloud.web.views import Views
 from contract.jobs import JobKind
 
 STATIC = Path(__file__).parent / "static"
+PAGES = ("/", "/fleet", "/learning", "/label")  # for people: they get words, not JSON
+LAST_JOBS = 12
 ABOUT = (
     "Face-mask counts from every door. Shares carry their sampling error only; the detector's own is not corrected yet."
 )
@@ -94,6 +96,11 @@ def new_site(
     def fleet() -> HTMLResponse:
         return pages.fleet(rollout(), clock())
 
+    @site.get("/learning", include_in_schema=False)
+    def learning() -> HTMLResponse:
+        now = clock()
+        return pages.learning(loop.retraining.outlook(now), loop.jobs.latest(LAST_JOBS), now)
+
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return pages.docs()
@@ -104,8 +111,8 @@ def new_site(
 
     @site.exception_handler(SQLAlchemyError)
     def no_database(request: Request, _error: Exception) -> Response:
-        if request.url.path == "/":
-            return pages.away()
+        if request.url.path in PAGES:
+            return pages.away(request.url.path)
         return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"Retry-After": "5"})
 
     return site
