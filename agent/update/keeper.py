@@ -124,8 +124,9 @@ class Keeper:
 
     def _lacks(self) -> bool:
         wanted, state = self._wish.release, self._state
-        known = wanted == state.wanted and state.step is not Step.IDLE
-        return wanted > self._meter.manifest.release and not known and wanted != state.good
+        running = self._meter.manifest.release
+        known = wanted == state.wanted and state.step not in (Step.IDLE, Step.CONFIRMED)
+        return wanted > running and not known
 
     def _fetch(self, now: float) -> None:
         self._asked = self._wish.release
@@ -153,8 +154,9 @@ class Keeper:
             log.info("release %d is staged", self._asked)
             return
         self._missed = f"release {self._asked}: {said or f'the fetch ended with {child.returncode}'}"[:300]
-        self._refused = child.returncode not in (0, LATER) and child.returncode > 0
-        pause = REFUSED_PAUSE if self._refused else min(LONGEST_PAUSE, 2**self._failures)
+        self._refused = child.returncode > 0 and child.returncode != LATER
+        hopeless = self._refused or child.returncode == 0  # nothing to do: the slot is whole, though it does not load
+        pause = REFUSED_PAUSE if hopeless else min(LONGEST_PAUSE, 2**self._failures)
         self._failures += 1
         self._due = now + pause * self._settings.check_s * (1 + 0.25 * self._jitter())
         log.warning("%s; next try in %.0f s", self._missed, self._due - now)

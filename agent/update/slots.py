@@ -114,6 +114,10 @@ class Slots:
         else:
             self._note(f"factory model: {fault}")
 
+    def sound(self, release: int) -> bool:
+        """Whether the release's slot holds what its manifest says."""
+        return not self._fault(release)
+
     def stage(self, release: int) -> State:
         """A complete, verified folder lies in the release's slot."""
         return self.change(
