@@ -12,7 +12,7 @@ from agent.update.slots import STARTS, Slots, State
 from agent.update.start import Start
 from agent.update.wish import Wish
 from agent.vision.meter import Meter
-from contract.errors import TryAgainError
+from contract.errors import ContractError, TryAgainError
 from contract.fleet import Step
 
 LEAST_FRAMES = 20  # live frames that a release on trial must have looked at
@@ -68,8 +68,8 @@ class Keeper:
             return
         try:
             self._step(now, self._slots)
-        except OSError as error:
-            self._missed, self._asked = f"cannot write {self._settings.folder}: {error}"[:300], self._wish.release
+        except (OSError, ContractError) as error:  # a full disk; an `agent update` by hand at the same moment
+            self._missed, self._asked = f"cannot go on: {error}"[:300], self._wish.release
             self._rest_until = now + self._settings.check_s
             log.warning("%s", self._missed)
 
@@ -166,18 +166,23 @@ class Keeper:
             self._give_up(slots, "the agent ended twice while it examined it")
             return
         self._state = slots.begin_exam()
-        self._exam = Exam(slots.model(self._state.wanted), self._model, self._load)
+        release = self._state.wanted
+        self._exam = Exam(release, slots.model(release), self._model, self._load)
         self._exam.start()
 
     def _judge(self, slots: Slots) -> None:
         exam = self._exam
         if exam is None or exam.is_alive():
             return
+        self._state = slots.read()
+        if self._state.step is not Step.STAGED or self._state.wanted != exam.release:  # another was staged by hand
+            self._exam = None
+            return
         if exam.detector is None:
             self._give_up(slots, exam.fault)
             self._exam = None
             return
-        self._state = slots.begin_trial()
+        self._state = slots.begin_trial(exam.release)
         self._exam = None
         self._meter.swap(exam.detector, fallback=self._running)
         self._fallback_model, self._model = self._model, slots.model(self._state.wanted)

@@ -130,9 +130,15 @@ class Slots:
         """The staged release is about to be loaded, which a bad file may not let the process survive."""
         return self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
 
-    def begin_trial(self) -> State:
-        """The staged release looks at frames from now on; this is its first start."""
-        return self.change(lambda now: now.to(Step.TRIAL, starts=1))
+    def begin_trial(self, release: int) -> State:
+        """The staged release looks at frames from now on; this is its first start. Raises ContractError for another one."""
+
+        def rule(now: State) -> State:
+            if now.wanted != release:
+                raise ContractError(f"release {now.wanted} is staged, not {release}")
+            return now.to(Step.TRIAL, starts=1)
+
+        return self.change(rule)
 
     def confirm(self) -> State:
         """The release on trial is the last good one from now on; older ones go."""

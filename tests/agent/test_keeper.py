@@ -305,3 +305,16 @@ def test_a_folder_that_cannot_be_written_stops_no_door(tmp_path: Path) -> None:
     bench.tick(3)
     bench.keeper.close()
     assert bench.keeper.standing().wanted == NEW
+
+
+def test_a_release_staged_by_hand_during_an_examination_is_examined_itself(bench: Bench) -> None:
+    bench.stage()
+    bench.tick()
+    slot = bench.slots.model(NEW + 1).parent
+    slot.mkdir()
+    for name, content in release_files(NEW + 1).items():
+        (slot / name).write_bytes(content)
+    bench.slots.stage(NEW + 1)
+    bench.tick_until(Step.TRIAL)
+    bench.frames(1)
+    assert bench.running == NEW + 1
