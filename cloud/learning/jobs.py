@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from cloud.config import RetrainingRules
-from cloud.learning.retraining import Labels, Past, due
+from cloud.learning.retraining import Labels, Outlook, Past, due, outlook
 from cloud.store.schema import jobs, reported
 from cloud.store.writing import mark_change
 from contract.errors import ContractError, TryAgainError
@@ -212,6 +212,11 @@ class Retraining:
     ) -> None:  # fmt: skip
         self._table, self._rules = table, rules
         self._labels_since, self._make_snapshot = labels_since, make_snapshot
+
+    def outlook(self, now: datetime) -> Outlook:
+        """How far it is to the next training; changes nothing."""
+        past = self._table.past()
+        return outlook(self._rules, self._labels_since(past.judged_at), past, now)
 
     def consider(self, now: datetime) -> UUID | None:
         """Make a job where the rules say so; its id."""

@@ -140,7 +140,7 @@ def mark_published(connection: Connection, device: str, number: int, now: dateti
 
 def read_reasons(connection: Connection) -> dict[str, str]:
     """By door: why it does not run what it should."""
-    return dict(connection.execute(select(reported.c.device, reported.c.reason)).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(select(reported.c.device, reported.c.reason))}
 
 
 def _insert(connection: Connection, table: Any) -> Any:

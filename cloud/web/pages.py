@@ -1,5 +1,6 @@
 """The pages for people: answers into templates."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -10,7 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cloud.config import CloudSettings
 from cloud.counts.cells import HOUR
 from cloud.counts.claims import LEAST_PASSES
+from cloud.learning.jobs import JobRow
+from cloud.learning.retraining import Outlook
 from cloud.web.answers import ShareAnswer
+from cloud.web.learning import charts, headline, measures
+from cloud.web.rollouts import map50_by_split
 from cloud.web.views import Views
 from contract.labels import Label
 
@@ -42,6 +47,8 @@ class Pages:
             "interval": interval,
             "ago": ago,
             "plural": plural,
+            "duration": duration,
+            "points": points,
         }
 
     def home(self, now: datetime) -> HTMLResponse:
@@ -68,15 +75,27 @@ class Pages:
 
     def fleet(self, view: dict[str, object], now: datetime) -> HTMLResponse:
         """The rollout, the doors and the releases."""
-        return self._page("fleet.html", view=view, clock=lambda at: clock(at, now, self._views.zone))
+        return self._page(
+            "fleet.html", view=view, clock=lambda at: clock(at, now, self._views.zone), map50=map50_by_split
+        )
+
+    def learning(self, outlook: Outlook, jobs: Sequence[JobRow], now: datetime) -> HTMLResponse:
+        """How far it is to the next training, the job in flight and the last ones."""
+        lease = timedelta(seconds=self._settings.retraining.lease_s)
+        return self._page(
+            "learning.html", outlook=outlook, headline=headline(outlook), now=now, lease=lease,
+            clock=lambda at: clock(at, now, self._views.zone), charts=charts, measures=measures,
+            running=next((job for job in jobs if job.ended_at is None), None),
+            ended=[job for job in jobs if job.ended_at is not None], names=NAMES,
+        )  # fmt: skip
 
     def docs(self) -> HTMLResponse:
         """The API's documentation, without any outside host."""
         return self._page("docs.html")
 
-    def away(self) -> HTMLResponse:
-        """What is shown while the database does not answer."""
-        page = self._page("away.html")
+    def away(self, here: str) -> HTMLResponse:
+        """What is shown at the address `here` while the database does not answer."""
+        page = self._page("away.html", here=here)
         page.status_code = 503
         return page
 
@@ -113,6 +132,24 @@ def ago(at: datetime, now: datetime) -> str:
         if passed >= length:
             return f"{passed // length}{NO_BREAK}{unit} ago"
     return "just now" if passed < timedelta(seconds=5) else f"{passed.seconds}{NO_BREAK}s ago"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`, `3 d 4 h`: two units at most."""
+    whole = max(0, int(seconds))
+    for (unit, length), (lesser, part) in (
+        (("d", 86400), ("h", 3600)), (("h", 3600), ("min", 60)), (("min", 60), ("s", 60)),
+    ):  # fmt: skip
+        if whole >= length:
+            rest = whole % length // part
+            return f"{whole // length}{NO_BREAK}{unit}" + (f" {rest}{NO_BREAK}{lesser}" if rest else "")
+    return f"{whole}{NO_BREAK}s"
+
+
+def points(value: float) -> str:
+    """A difference of two shares in points: +1.2, or a minus sign of the same width."""
+    shown = round(100 * value, 1)
+    return f"{shown:+.1f}".replace("-", "\N{MINUS SIGN}") if shown else "0.0"
 
 
 def clock(at: datetime, now: datetime, zone: ZoneInfo) -> str:

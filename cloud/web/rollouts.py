@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from fastapi import APIRouter, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import Connection, Engine
 
-from cloud.fleet.rollout import Rules, ending
+from cloud.fleet.rollout import Ending, Group, Rules, ending
 from cloud.fleet.steward import change_by_hand
 from cloud.store import fleet
+from cloud.web.origin import require_own_page
 from contract.errors import ContractError, TryAgainError
 
 
@@ -20,6 +20,7 @@ def rollout_view(engine: Engine, now: datetime, rules: Rules, present_s: float) 
         rollout, rows = fleet.read_rollout(connection), fleet.read_releases(connection)
         doors, reasons = fleet.read_doors(connection, now, present_s), fleet.read_reasons(connection)
     release = rollout.release if rollout else 0
+    endings = {door.device: ending(now, door, release, rules) for door in doors}
     return {
         "release": release,
         "state": rollout.state if rollout else None,
@@ -29,18 +30,34 @@ def rollout_view(engine: Engine, now: datetime, rules: Rules, present_s: float) 
             {
                 "name": door.device, "running": door.running, "wanted": door.asked, "step": door.step,
                 "group": door.group if door.asked == release else None, "present": door.present,
-                "outcome": ending(now, door, release, rules), "reason": reasons.get(door.device, ""),
+                "outcome": endings[door.device], "reason": reasons.get(door.device, ""),
             }
             for door in doors
+        ],
+        "groups": [
+            _tally(group, [endings[door.device] for door in doors if door.asked == release and door.group is group])
+            for group in Group
         ],
         "releases": [
             {
                 "number": row["number"], "digest": row["digest"], "published_at": row["published_at"],
                 "state": row["state"], "reason": row["reason"], "metrics": row["manifest"].get("metrics", {}),
+                "job": row["job"], "again": row["again"],
             }
             for row in rows
         ],
     }  # fmt: skip
+
+
+def map50_by_split(metrics: dict[str, Any]) -> dict[str, float]:
+    """The splits a manifest was scored on with their mAP50; what is no score is left out."""
+    scores = {split: told.get("map50") for split, told in metrics.items() if isinstance(told, dict)}
+    return {split: float(one) for split, one in scores.items() if isinstance(one, int | float)}
+
+
+def _tally(group: Group, endings: list[Ending | None]) -> dict[str, Any]:
+    counts = {one.value: endings.count(one) for one in Ending}
+    return {"group": group, "doors": len(endings), "under_way": endings.count(None), **counts}
 
 
 def new_rollout_api(
@@ -55,12 +72,12 @@ def new_rollout_api(
     def rollout() -> dict[str, Any]:
         return view()
 
-    @api.post("/{verb}", summary="Pause, resume or revert; from this site's own pages")
-    def change(
-        verb: Literal["pause", "resume", "revert"], request: Request, origin: Annotated[str, Header()] = ""
-    ) -> dict[str, str]:
-        if not origin or urlsplit(origin).netloc != request.headers.get("host"):
-            raise HTTPException(403, "only this site's own pages may do that")
+    @api.post(
+        "/{verb}",
+        dependencies=[Depends(require_own_page)],
+        summary="Pause, resume or revert; from this site's own pages",
+    )
+    def change(verb: Literal["pause", "resume", "revert"]) -> dict[str, str]:
         try:
             return {"state": change_by_hand(engine, verb, republish)}
         except (ContractError, TryAgainError) as error:

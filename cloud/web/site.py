@@ -22,7 +22,9 @@ from cloud.web.answers import Service
 from cloud.web.api import new_api
 from cloud.web.headers import SecurityHeaders
 from cloud.web.jobs import new_job_api
+from cloud.web.labels import new_label_api
 from cloud.web.live import Pulse
+from cloud.web.origin import new_require_person
 from cloud.web.pages import Pages
 from cloud.web.rollouts import new_rollout_api, rollout_view
 from cloud.web.tokens import new_require_machine
@@ -31,6 +33,8 @@ from cloud.web.views import Views
 from contract.jobs import JobKind
 
 STATIC = Path(__file__).parent / "static"
+PAGES = ("/", "/fleet", "/learning", "/label")  # for people: they get words, not JSON
+LAST_JOBS = 12
 ABOUT = (
     "Face-mask counts from every door. Shares carry their sampling error only; the detector's own is not corrected yet."
 )
@@ -59,6 +63,12 @@ def new_site(
     loop = loop or new_loop(settings, store.engine)
     require_machine = new_require_machine(store.engine)
     site.include_router(new_job_api(loop.jobs, loop.retraining, require_machine, clock))
+    site.include_router(
+        new_label_api(
+            loop.labelling, loop.snapshots, loop.blobs, require_person=new_require_person(require_machine),
+            require_machine=require_machine, clock=clock,
+        )
+    )  # fmt: skip
     rules = Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s)
 
     def rollout() -> dict[str, Any]:
@@ -86,6 +96,11 @@ def new_site(
     def fleet() -> HTMLResponse:
         return pages.fleet(rollout(), clock())
 
+    @site.get("/learning", include_in_schema=False)
+    def learning() -> HTMLResponse:
+        now = clock()
+        return pages.learning(loop.retraining.outlook(now), loop.jobs.latest(LAST_JOBS), now)
+
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return pages.docs()
@@ -96,8 +111,8 @@ def new_site(
 
     @site.exception_handler(SQLAlchemyError)
     def no_database(request: Request, _error: Exception) -> Response:
-        if request.url.path == "/":
-            return pages.away()
+        if request.url.path in PAGES:
+            return pages.away(request.url.path)
         return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"Retry-After": "5"})
 
     return site

@@ -20,7 +20,8 @@ def test_a_release_appears_and_is_paused_from_this_sites_own_page_only(tmp_path:
     rollout = f"{address}/api/v1/rollout"
     wait_until(lambda: httpx.get(rollout).json()["release"] == 1, within_s=15, what="the release recorded")
     assert "Release 1 is running" in httpx.get(f"{address}/fleet").text
-    assert "0.71" in httpx.get(f"{address}/fleet").text
+    page = httpx.get(f"{address}/fleet").text
+    assert [one in page for one in ("71.3\u00a0%", "own crops", "64.0\u00a0%")] == [True] * 3
     for origin in ({}, {"Origin": "https://elsewhere.example"}):
         assert httpx.post(f"{rollout}/pause", headers=origin).status_code == 403
     own = {"Origin": address}

@@ -162,7 +162,8 @@ class Site:
         loop = replace(loop, retraining=retraining)
         make = partial(new_site, Store(engine), settings, clock=lambda: self.now, loop=loop)
         self.server = WebServer(make, door)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{door.getsockname()[1]}/api/v1", timeout=10)
+        address = f"http://127.0.0.1:{door.getsockname()[1]}"
+        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=10, headers={"Origin": address})
         self.token = {"Authorization": f"Bearer {make_token(engine, 'gpu-box', NOW)}"}
 
     def post(self, path: str, content: bytes, **headers: str) -> httpx.Response:
@@ -206,6 +207,17 @@ def test_machines_need_a_token_and_a_message_of_the_contract(site: Site, path: s
     assert site.post(path, b"{}", Authorization="Bearer no").status_code == 401
     assert site.post(path, b"{}").status_code == 422
     assert site.post(path, b" " * (JOB_LIMIT + 1)).status_code == 413
+
+
+def test_a_training_is_asked_for_by_this_sites_own_pages_or_a_machine_with_a_token(site: Site) -> None:
+    for headers, answer in (
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Authorization": "Bearer no"}, 401),
+        ({"Origin": "https://elsewhere.example", **site.token}, 201),
+    ):
+        assert site.client.post("/jobs", json={}, headers=headers).status_code == answer, headers
 
 
 @pytest.mark.parametrize("wish", [{"kind": "republish"}, {"again": 3}, {"kind": "dance"}, {"kinds": 1}])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cloud.config import RetrainingRules
-from cloud.learning.retraining import Labels, Past, due
+from cloud.learning.retraining import Labels, Past, due, outlook
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RULES = RetrainingRules()
@@ -42,3 +42,17 @@ def test_a_training_is_due_when_it_is_worth_it(labels: Labels, past: Past, reaso
 def test_a_demonstration_may_ask_for_less() -> None:
     rules = RetrainingRules(new_labels=5, cool_down_s=0)
     assert due(rules, Labels(5, 5), Past(tried_at=NOW), NOW) == "5 new labels"
+
+
+def test_the_outlook_says_how_many_labels_are_missing_and_how_long_the_pause_is() -> None:
+    first = outlook(RULES, Labels(), Past(), NOW)
+    assert (first.needed, first.missing, first.stale_at, first.cool_down_s, first.reason) == (300, 300, None, 0, None)
+    judged = Past(in_flight=True, tried_at=ago(hours=2), judged_at=ago(days=3))
+    later = outlook(RULES, Labels(10_120, 120, 7), judged, NOW)
+    assert (later.needed, later.missing, later.cool_down_s, later.in_flight) == (500, 380, 22 * 3600, True)
+    assert later.stale_at == NOW + timedelta(days=25)
+
+
+def test_the_outlook_names_a_reason_before_the_pause_is_over() -> None:
+    seen = outlook(RULES, Labels(900, 900), Past(tried_at=ago(hours=23)), NOW)
+    assert (seen.reason, seen.missing, seen.cool_down_s) == ("900 new labels", 0, 3600)

@@ -224,7 +224,18 @@ def test_what_a_door_says_is_text_and_never_markup(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/docs", "/api/v1/doors", "/healthz", "/static/page.css", "/nowhere", "/api/v1/counts?by=x"]
+    "path",
+    [
+        "/",
+        "/fleet",
+        "/learning",
+        "/docs",
+        "/api/v1/doors",
+        "/healthz",
+        "/static/page.css",
+        "/nowhere",
+        "/api/v1/counts?by=x",
+    ],
 )
 def test_every_answer_forbids_inline_code_and_outside_hosts(cloud: Cloud, path: str) -> None:
     answer = cloud.client.get(path)
@@ -234,7 +245,7 @@ def test_every_answer_forbids_inline_code_and_outside_hosts(cloud: Cloud, path: 
     assert "http" not in policy
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/fleet", "/learning", "/docs"])
 def test_pages_hold_no_inline_code_and_name_no_outside_host(cloud: Cloud, path: str) -> None:
     cloud.passes("front", 40)
     page = cloud.client.get(path).text
@@ -264,9 +275,13 @@ def test_the_api_describes_itself(cloud: Cloud) -> None:
 def test_while_the_database_is_away_the_api_says_try_again_and_the_page_explains(cloud: Cloud, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE devices RENAME TO elsewhere")
+        for table in ("jobs", "rollouts"):
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")
     answer = cloud.client.get("/api/v1/doors")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert "devices" not in answer.text
-    page = cloud.client.get("/")
-    assert page.status_code == 503
-    assert "The database does not answer" in page.text
+    for path in ("/", "/fleet", "/learning"):
+        page = cloud.client.get(path)
+        assert page.status_code == 503
+        assert "The database does not answer" in page.text
+        assert f'href="{path}" aria-current="page"' in page.text

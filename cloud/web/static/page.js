@@ -1,62 +1,6 @@
-// Keeps the page current: each `changed` event fetches the page again and swaps the parts marked data-refresh.
+// The first page: kept current, its chart drawn anew with every change.
 import { drawChart } from "/static/chart.js";
+import { keepCurrent } from "/static/live.js";
 
-const AT_MOST_EVERY_MS = 1000;
-const live = document.getElementById("live");
-const liveText = document.getElementById("live-text");
-let busy = false;
-let again = false;
-
-function say(state, text) {
-  live.dataset.state = state;
-  if (liveText.textContent !== text) liveText.textContent = text;
-}
-
-const parts = [...document.querySelectorAll("[data-refresh]")];
-const served = new Map(parts.map((part) => [part.id, part.innerHTML])); // as it came: what is opened or lit since does not count
-
-function swap(fresh) {
-  for (const part of parts) {
-    const next = fresh.getElementById(part.id);
-    if (!next || next.innerHTML === served.get(part.id)) continue;
-    served.set(part.id, next.innerHTML);
-    const focused = part.contains(document.activeElement) ? document.activeElement.closest("details")?.id : null;
-    const open = new Set([...part.querySelectorAll("details[open]")].map((one) => one.id));
-    const before = new Map([...part.querySelectorAll("[id]")].map((one) => [one.id, one.textContent]));
-    part.replaceChildren(...next.childNodes);
-    for (const one of part.querySelectorAll("details")) one.open = open.has(one.id);
-    for (const one of part.querySelectorAll("dd[id], span[id]")) {
-      if (before.has(one.id) && before.get(one.id) !== one.textContent) one.classList.add("fresh");
-    }
-    if (focused) document.getElementById(focused)?.querySelector("summary").focus();
-  }
-}
-
-async function refresh() {
-  if (busy) {
-    again = true;
-    return;
-  }
-  busy = true;
-  try {
-    const answer = await fetch("/", { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(`the page answers ${answer.status}`);
-    swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    await drawChart();
-    say("live", "Live");
-  } catch {
-    say("lost", "Not updating: the service does not answer");
-  }
-  setTimeout(() => {
-    busy = false;
-    if (again) {
-      again = false;
-      refresh();
-    }
-  }, AT_MOST_EVERY_MS);
-}
-
-const stream = new EventSource("/api/v1/live");
-stream.addEventListener("changed", refresh);
-stream.addEventListener("error", () => say("lost", "Reconnecting"));
+keepCurrent(drawChart);
 drawChart();

@@ -1,0 +1,42 @@
+// Fleet and learning: kept current, and their buttons sent; listened to on the document, as the parts are swapped.
+import { keepCurrent, refresh } from "/static/live.js";
+
+const answerLine = document.getElementById("answer");
+const dialog = document.getElementById("confirm");
+
+function agreed(question, yes) {
+  document.getElementById("confirm-text").textContent = question;
+  document.getElementById("confirm-yes").textContent = yes;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((done) => {
+    dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+async function send(button) {
+  const { post, body, said, ask } = button.dataset;
+  if (ask && !(await agreed(ask, button.textContent))) return;
+  answerLine.textContent = "";
+  try {
+    const answer = await fetch(post, {
+      method: "POST", body, headers: body ? { "Content-Type": "application/json" } : {},
+    });
+    const told = await answer.json();
+    answerLine.dataset.state = answer.ok ? "fine" : "refused";
+    answerLine.textContent = answer.ok ? said : `Not now: ${told.detail}.`;
+  } catch {
+    answerLine.dataset.state = "refused";
+    answerLine.textContent = "The service does not answer: nothing was changed. Try again.";
+  }
+  await refresh();
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.post) send(button);
+  else if (button.dataset.close !== undefined) dialog.close(button.dataset.close);
+});
+
+keepCurrent();
