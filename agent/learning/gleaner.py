@@ -52,6 +52,11 @@ class Gleaner:
         self._ready: deque[Crop] = deque()
         self.pictureless = 0  # chosen passes and near misses that had no picture
 
+    @property
+    def plan(self) -> Plan:
+        """What the next window follows."""
+        return self._plan
+
     def set_plan(self, sampling: SamplingPlan | None) -> None:
         """Take the cloud's wish from the next window on; None goes back to the door's own settings."""
         plan = self._own_plan

@@ -67,10 +67,12 @@ def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: 
         wanted = _desired(settings.folder) if release is None else release
         came_with = read_manifest(slots.factory).release
         known = wanted == state.wanted and state.step is not Step.IDLE
-        if wanted == 0 or known or wanted == (state.good or came_with):
+        spoiled = wanted == state.good and wanted > 0 and not slots.sound(wanted)
+        if wanted == 0 or ((known or wanted == (state.good or came_with)) and not spoiled):
             return "nothing to do"
         _require_now(state, now_s)
-        _require_above(wanted, max(state.floor, came_with))
+        if not spoiled:
+            _require_above(wanted, max(state.floor, came_with))
         _Fetch(settings, slots, wanted, now_s).run()
         slots.stage(wanted)
     except (ContractError, TryAgainError, OSError) as error:

@@ -27,8 +27,9 @@ Load = Callable[[Path], Looker]
 class Exam(threading.Thread):
     """Examines in the background; when it has ended, `detector` is there or `fault` says why not."""
 
-    def __init__(self, model: Path, running: Path, load: Load) -> None:
+    def __init__(self, release: int, model: Path, running: Path, load: Load) -> None:
         super().__init__(name="exam", daemon=True)
+        self.release = release
         self.detector: Looker | None = None
         self.fault = ""
         self._model, self._running, self._load = model, running, load

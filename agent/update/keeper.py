@@ -12,7 +12,7 @@ from agent.update.slots import STARTS, Slots, State
 from agent.update.start import Start
 from agent.update.wish import Wish
 from agent.vision.meter import Meter
-from contract.errors import TryAgainError
+from contract.errors import ContractError, TryAgainError
 from contract.fleet import Step
 
 LEAST_FRAMES = 20  # live frames that a release on trial must have looked at
@@ -68,8 +68,8 @@ class Keeper:
             return
         try:
             self._step(now, self._slots)
-        except OSError as error:
-            self._missed, self._asked = f"cannot write {self._settings.folder}: {error}"[:300], self._wish.release
+        except (OSError, ContractError) as error:  # a full disk; an `agent update` by hand at the same moment
+            self._missed, self._asked = f"cannot go on: {error}"[:300], self._wish.release
             self._rest_until = now + self._settings.check_s
             log.warning("%s", self._missed)
 
@@ -124,8 +124,9 @@ class Keeper:
 
     def _lacks(self) -> bool:
         wanted, state = self._wish.release, self._state
-        known = wanted == state.wanted and state.step is not Step.IDLE
-        return wanted > self._meter.manifest.release and not known and wanted != state.good
+        running = self._meter.manifest.release
+        known = wanted == state.wanted and state.step not in (Step.IDLE, Step.CONFIRMED)
+        return wanted > running and not known
 
     def _fetch(self, now: float) -> None:
         self._asked = self._wish.release
@@ -153,8 +154,9 @@ class Keeper:
             log.info("release %d is staged", self._asked)
             return
         self._missed = f"release {self._asked}: {said or f'the fetch ended with {child.returncode}'}"[:300]
-        self._refused = child.returncode not in (0, LATER) and child.returncode > 0
-        pause = REFUSED_PAUSE if self._refused else min(LONGEST_PAUSE, 2**self._failures)
+        self._refused = child.returncode > 0 and child.returncode != LATER
+        hopeless = self._refused or child.returncode == 0  # nothing to do: the slot is whole, though it does not load
+        pause = REFUSED_PAUSE if hopeless else min(LONGEST_PAUSE, 2**self._failures)
         self._failures += 1
         self._due = now + pause * self._settings.check_s * (1 + 0.25 * self._jitter())
         log.warning("%s; next try in %.0f s", self._missed, self._due - now)
@@ -164,18 +166,23 @@ class Keeper:
             self._give_up(slots, "the agent ended twice while it examined it")
             return
         self._state = slots.begin_exam()
-        self._exam = Exam(slots.model(self._state.wanted), self._model, self._load)
+        release = self._state.wanted
+        self._exam = Exam(release, slots.model(release), self._model, self._load)
         self._exam.start()
 
     def _judge(self, slots: Slots) -> None:
         exam = self._exam
         if exam is None or exam.is_alive():
             return
+        self._state = slots.read()
+        if self._state.step is not Step.STAGED or self._state.wanted != exam.release:  # another was staged by hand
+            self._exam = None
+            return
         if exam.detector is None:
             self._give_up(slots, exam.fault)
             self._exam = None
             return
-        self._state = slots.begin_trial()
+        self._state = slots.begin_trial(exam.release)
         self._exam = None
         self._meter.swap(exam.detector, fallback=self._running)
         self._fallback_model, self._model = self._model, slots.model(self._state.wanted)

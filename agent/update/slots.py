@@ -114,6 +114,10 @@ class Slots:
         else:
             self._note(f"factory model: {fault}")
 
+    def sound(self, release: int) -> bool:
+        """Whether the release's slot holds what its manifest says."""
+        return not self._fault(release)
+
     def stage(self, release: int) -> State:
         """A complete, verified folder lies in the release's slot."""
         return self.change(
@@ -126,9 +130,15 @@ class Slots:
         """The staged release is about to be loaded, which a bad file may not let the process survive."""
         return self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
 
-    def begin_trial(self) -> State:
-        """The staged release looks at frames from now on; this is its first start."""
-        return self.change(lambda now: now.to(Step.TRIAL, starts=1))
+    def begin_trial(self, release: int) -> State:
+        """The staged release looks at frames from now on; this is its first start. Raises ContractError for another one."""
+
+        def rule(now: State) -> State:
+            if now.wanted != release:
+                raise ContractError(f"release {now.wanted} is staged, not {release}")
+            return now.to(Step.TRIAL, starts=1)
+
+        return self.change(rule)
 
     def confirm(self) -> State:
         """The release on trial is the last good one from now on; older ones go."""

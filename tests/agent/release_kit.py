@@ -9,6 +9,7 @@ from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import cv2
 from paho.mqtt import client as mqtt
@@ -16,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.config import FACTORY_MODEL
 from agent.vision.detector import Detector
+from contract.events import Acknowledgement
 from contract.fleet import Desired, Reported, SamplingPlan
 from contract.golden import GoldenDetection, GoldenFrame, write_golden
 from contract.health import Heartbeat
@@ -117,7 +119,7 @@ class _Files(SimpleHTTPRequestHandler):
 
 
 class Cloud:
-    """The cloud's end of an open broker: wishes go out retained, what the door says is kept."""
+    """The cloud's end of an open broker: wishes go out retained, what the door says is kept and acknowledged."""
 
     def __init__(self, port: int) -> None:
         self.reports: list[Reported] = []
@@ -167,4 +169,7 @@ class Cloud:
         elif channel is Channel.HEALTH:
             self.beats.append(Heartbeat.decode(bytes(message.payload), limit=10_000))
         else:
-            self.events += json.loads(message.payload)["events"]
+            events = json.loads(message.payload)["events"]
+            self.events += events
+            stored = Acknowledgement(stored=tuple(UUID(one["id"]) for one in events))
+            self._client.publish(Topic(DEVICE, Channel.ACKS).text, stored.encode(), qos=1)

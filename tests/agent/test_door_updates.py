@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from agent.config import FACTORY_MODEL
+from agent.app import Door
+from agent.config import (
+    FACTORY_MODEL,
+    AgentSettings,
+    BrokerSettings,
+    CameraSettings,
+    LearningSettings,
+    OutboxSettings,
+    UpdateSettings,
+)  # fmt: skip
 from agent.update.slots import Slots, State
 from contract.fleet import Desired, SamplingPlan, Step
 from contract.release import MANIFEST_NAME, MODEL_NAME
@@ -132,7 +142,7 @@ def test_a_bad_release_is_rolled_back_reported_and_not_tried_again(
     site.wait_told(OLD, "rolled_back", NEW)
     assert site.cloud.last and reason in site.cloud.last.reason
     assert len(site.state.denied) == 1
-    site.repository.add(NEW + 1, release_files(NEW + 1, frames=golden()))
+    site.repository.add(NEW + 1, release_files(NEW + 1, model=FACTORY_MODEL.read_bytes() + b"\0"))
     site.cloud.want(NEW + 1)
     site.wait_told(NEW + 1, "confirmed", NEW + 1)
     assert sum(path.endswith(f"{NEW}/{MODEL_NAME}") for path, _ in site.web.answers) <= 1
@@ -247,3 +257,55 @@ def test_a_good_release_that_no_longer_loads_gives_way_to_the_factory_model(site
     site.start()
     site.wait_told(OLD, "rolled_back", NEW)
     assert site.cloud.last and site.cloud.last.reason.startswith("factory model: it does not load")
+
+
+def test_a_good_release_that_the_card_has_spoiled_is_fetched_once_more(site: Site) -> None:
+    site.repository.add(NEW, release_files(NEW))
+    site.start()
+    site.cloud.want(NEW)
+    site.wait_told(NEW, "confirmed", NEW)
+    site.kill()
+    site.slots.model(NEW).write_bytes(b"spoiled")
+    site.start()
+    site.wait_told(NEW, "confirmed", NEW)
+    assert site.cloud.reports[0].release == OLD
+    assert "factory model" in site.cloud.reports[0].reason
+
+
+def test_the_clouds_sampling_plan_reaches_the_gleaner_and_a_restart(site: Site, broker: Mosquitto) -> None:
+    settings = AgentSettings(
+        device=DEVICE, camera=CameraSettings(source=str(site.clip), loop=True), broker=BrokerSettings(url=broker.url),
+        outbox=OutboxSettings(folder=site.folder / "outbox"), learning=LearningSettings(crops=True),
+        update=UpdateSettings(url=site.web.url, root=site.repository.root, folder=site.folder / "models"),
+    )  # fmt: skip
+
+    def budget() -> int:
+        """What a door's gleaner follows as soon as that is no longer its own 20."""
+        stop = threading.Event()
+        doors: list[Door] = []
+
+        def run() -> None:
+            doors.append(Door(settings))
+            doors[0].run(stop)
+
+        def follows() -> int:
+            return doors[0].gleaner.plan.budget if doors and doors[0].gleaner else 20
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            wait_until(lambda: follows() != 20, within_s=20, what="a plan")
+        finally:
+            stop.set()
+            thread.join()
+        return follows()
+
+    site.cloud.want(0, sampling=SamplingPlan(window_s=60, budget=7))
+    assert budget() == 7
+    site.broker.stop()
+    assert budget() == 7
+
+
+def test_the_running_agent_never_loads_tuf() -> None:
+    ask = "import sys, agent.app; sys.exit(any(name.split('.')[0] == 'tuf' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0

@@ -116,8 +116,8 @@ def test_crops_name_the_model_that_saw_them(tmp_path: Path) -> None:
     streams = Streams(Random(1), Random(2), Random(3))
     plan = Plan(20, control_share=0.5, window_s=1e6)
     gleaner = Gleaner("door-1", meter, plan, streams, now=lambda: datetime.now(UTC), resolution_s=60)
-    middle = len(frames()) // 2
-    count(meter, {middle: lambda: meter.swap(newer, fallback=None)}, gleaner)
+    count(meter, {150: lambda: meter.swap(newer, fallback=None)}, gleaner)
+    # at 10 s two passes' tracks have ended; three are still to come
     digests = {crop.header.model_digest for crop in gleaner.harvest(100)}
     old = json.loads(FACTORY_MODEL.with_name("manifest.json").read_text())["digest"]
     assert digests == {old, newer.manifest.digest}

@@ -306,7 +306,7 @@ def test_two_starts_without_a_confirmation_roll_back_and_deny_the_model(
 ) -> None:
     repository.add(2, release_files(2))
     update(settings, 2)
-    slots(settings).begin_trial()
+    slots(settings).begin_trial(2)
     assert slots(settings).choose() == slots(settings).model(2)
     assert slots(settings).choose() == FACTORY_MODEL
     assert slots(settings).read().step is Step.ROLLED_BACK
@@ -320,7 +320,7 @@ def good_and_denied(repository: Repository, settings: UpdateSettings) -> None:
     repository.add(2, release_files(2))
     repository.add(3, release_files(3, model=FACTORY_MODEL.read_bytes() + b"\0"))
     update(settings, 2)
-    slots(settings).begin_trial()
+    slots(settings).begin_trial(2)
     slots(settings).confirm()
     update(settings, 3)
     slots(settings).roll_back("a test")
