@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     service = commands.add_parser("service", parents=[with_ca], help="make or renew a service's identity")
     service.add_argument("role", type=Role, choices=list(Role))
     service.add_argument("folder", type=Path)
+    service.add_argument(
+        "--host", action="append", default=[], help="for web: a name or address that clients call it by"
+    )
 
     broker = commands.add_parser("broker", parents=[with_ca], help="write or renew the folder that mosquitto runs from")
     broker.add_argument("folder", type=Path)
@@ -82,7 +85,7 @@ def _run(options: argparse.Namespace, now: datetime) -> None:
     with open_office(options.ca) as office:
         match options.command:
             case "service":
-                office.certify_service(options.role, options.folder, now=now)
+                office.certify_service(options.role, options.folder, now=now, hosts=options.host)
                 print(f"{options.role.user} has its identity in {options.folder}")
             case "broker":
                 path = write_broker(
