@@ -117,7 +117,8 @@ def test_a_rollout_is_paused_resumed_and_after_a_question_reverted_by_clicks(bro
     desk.publish(job.release)
     becomes(browser, f"Release {job.release} is running")
     assert "brings back release 1" in text(browser, "#releases")
-    assert "made by job" in text(browser, "#releases tbody tr:last-child")
+    click(browser, "#releases tbody tr:last-child a")
+    wait_until(lambda: "from asking to end" in text(browser, "details:target"), within_s=10, what="its job, opened")
     assert complaints(browser) == []
 
 
