@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup demo test test-trainer trainer-environments check fix bench lock docs
+.PHONY: help setup demo demo-loop test test-trainer trainer-environments check fix bench lock docs
 
 help: ## list the words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -13,6 +13,9 @@ setup: ## install what is missing: Python packages into .venv, mosquitto from th
 
 demo: setup ## broker, cloud and doors on this machine; DEMO_SECONDS=60 ends it by itself
 	@exec $(PYTHON) -m rehearsal demo
+
+demo-loop: trainer-environments ## one turn of the learning loop: crops, labels, training, gate, rollout; ORACLE=1 labels by itself
+	@exec $(PYTHON) -m rehearsal turn
 
 test: ## all tests that need no torch and no TensorFlow (also installs PostgreSQL and Chromium)
 	@./deploy/setup.sh test

@@ -11,21 +11,26 @@ from agent.config import FACTORY_MODEL, AgentSettings
 from agent.vision.geometry import Line
 from contract.errors import ContractError, TryAgainError
 
+LATER = 75  # EX_TEMPFAIL
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 with one line on stderr that says what to do."""
+    """Run the command; returns the exit code: 0; or, with one line on stderr, 2 (do something) or 75 (try again later)."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         if options.command == "run":
             _run(options)
         elif options.command == "update":
-            return _update(options)
+            _update(options)
         else:
             _replay(options)
     except ContractError as error:
         print(f"agent: {error}", file=sys.stderr)
         return 2
+    except TryAgainError as error:
+        print(f"agent: {error}", file=sys.stderr)
+        return LATER
     except BrokenPipeError:  # the reader of our output has had enough
         return 0
     return 0
@@ -36,17 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="count at this door until stopped")
     run.add_argument("--config", type=Path, required=True, help="settings file, TOML; see docs/settings.md")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="one setting over the file's, e.g. camera.source=0",
-    )
     update = commands.add_parser(
         "update", help="fetch and verify one signed release, then end; 75 means: try again later"
     )
     update.add_argument("--config", type=Path, required=True, help="settings file, TOML")
+    for command in (run, update):
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="one setting over the file's, e.g. camera.source=0",
+        )
     update.add_argument("--release", type=int, help="the release to fetch; by default what the cloud asked for")
     replay = commands.add_parser("replay", help="count a clip, or recorded detections; nothing is stored or sent")
     replay.add_argument("clip", type=Path, nargs="?", help="a video file")
@@ -75,23 +81,23 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     from agent.app import Door
 
-    overrides = dict(_pair(text) for text in options.set)
-    door = Door(AgentSettings.load(options.config, overrides))
+    arguments = ["--config", str(options.config.resolve()), *(f"--set={text}" for text in options.set)]
+    door = Door(_settings(options), update_arguments=arguments)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     door.run(stop)
 
 
-def _update(options: argparse.Namespace) -> int:
+def _update(options: argparse.Namespace) -> None:
     from agent.update.check import update
 
-    try:
-        print(update(AgentSettings.load(options.config).update, options.release))
-    except TryAgainError as error:
-        print(f"agent: {error}", file=sys.stderr)
-        return 75
-    return 0
+    settings = _settings(options)
+    print(update(settings.update, options.release, factory=settings.model.path))
+
+
+def _settings(options: argparse.Namespace) -> AgentSettings:
+    return AgentSettings.load(options.config, dict(_pair(text) for text in options.set))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -108,6 +108,10 @@ class UpdateSettings(Settings):
     """The first trusted TUF root metadata, which came with the enrolment; needed where `url` is set."""
     deadline_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
     """The longest that one fetch of a release may take, s; the next one goes on where it stopped."""
+    check_s: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+    """Pause after a fetch that failed, s; it doubles up to 16 times that, and is 64 times that for a refused release."""
+    confirm_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    """How long a release must look at live frames without a fault before it is kept, s."""
 
     @field_validator("url")
     @classmethod

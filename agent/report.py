@@ -28,9 +28,10 @@ class Reporter:
     """Numbers this start's passes from 0 and signs them with its boot id."""
 
     def __init__(
-        self, *, boot: UUID, release: int, accelerator: Accelerator, resolution_s: int,
+        self, *, boot: UUID, release: Callable[[float], int], accelerator: Accelerator, resolution_s: int,
         now: Callable[[], datetime], synchronised: Callable[[], bool],
     ) -> None:  # fmt: skip
+        """`release` answers which one looked at a time of the stream, in s."""
         self.boot = boot
         self.passes = 0
         self._release = release
@@ -45,6 +46,6 @@ class Reporter:
         sequence, self.passes = self.passes, self.passes + 1
         return PassEvent(
             id=uuid7(at), at=at, direction=crossing.direction, label=crossing.label,
-            confidence=min(1.0, max(0.0, round(crossing.confidence, 3))), release=self._release,
+            confidence=min(1.0, max(0.0, round(crossing.confidence, 3))), release=self._release(crossing.at_s),
             accelerator=self._accelerator, boot=self.boot, sequence=sequence, clock_synchronised=self._synchronised(),
         )  # fmt: skip

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Engine
 
 from cloud.config import CloudSettings
 from cloud.fleet.releases import Repository
 from cloud.learning.jobs import Jobs, Retraining
-from cloud.learning.retraining import Labels
+from cloud.learning.labelling import Labelling
+from cloud.learning.snapshots import Snapshots
+from cloud.store.blobs import BlobFolder, Blobs
 from contract.errors import ContractError
 
 
@@ -17,21 +18,22 @@ from contract.errors import ContractError
 class Loop:
     """What the site and the watch share."""
 
-    repository: Repository
+    blobs: Blobs
+    labelling: Labelling
+    snapshots: Snapshots
     jobs: Jobs
+    repository: Repository
     retraining: Retraining
 
 
 def new_loop(settings: CloudSettings, engine: Engine) -> Loop:
     """Everything from a label to a release, on this database and this folder of releases."""
+    blobs = BlobFolder(settings.blob_folder)
+    labelling, snapshots = Labelling(engine), Snapshots(engine, blobs)
     repository = Repository(settings.release_folder)
     jobs = Jobs(engine, settings.retraining, newest_release=_newest(repository))
-    retraining = Retraining(jobs, settings.retraining, labels_since=_no_labels, make_snapshot=lambda _: None)
-    return Loop(repository, jobs, retraining)
-
-
-def _no_labels(_since: datetime | None) -> Labels:
-    return Labels()
+    retraining = Retraining(jobs, settings.retraining, labels_since=labelling.since, make_snapshot=snapshots.make)
+    return Loop(blobs, labelling, snapshots, jobs, repository, retraining)
 
 
 def _newest(repository: Repository) -> Callable[[], int]:

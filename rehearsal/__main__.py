@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from rehearsal.demo import run
+from rehearsal import demo, turn
 from rehearsal.processes import RehearsalError
 from rehearsal.scene import LINES, Scene, write_clip, write_dataset
 
@@ -26,9 +26,12 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description="The fleet without hardware.")
     plays = parser.add_subparsers(required=True)
-    demo = plays.add_parser("demo", help="broker, cloud and doors on this machine; DEMO_SECONDS=60 ends it by itself")
-    demo.add_argument("--port", type=int, default=0, help="the page's port; a free one by default")
-    demo.set_defaults(play=_demo)
+    show = plays.add_parser("demo", help="broker, cloud and doors on this machine; DEMO_SECONDS=60 ends it by itself")
+    show.add_argument("--port", type=int, default=0, help="the page's port; a free one by default")
+    show.set_defaults(play=_demo)
+    loop = plays.add_parser("turn", help="one turn of the learning loop; ORACLE=1: labels by the drawn truth")
+    loop.add_argument("--port", type=int, default=0, help="the page's port; a free one by default")
+    loop.set_defaults(play=_turn)
     scene = plays.add_parser("scene", help="draw one clip, with its exact truth beside it")
     scene.add_argument("out", type=Path, help="for example door.mp4")
     scene.add_argument("--kind", choices=sorted(LINES), default="passage")
@@ -49,11 +52,17 @@ def _demo(options: argparse.Namespace) -> None:
         seconds = float(text) if text else None
     except ValueError as error:
         raise RehearsalError(f"DEMO_SECONDS is a number of seconds, not {text!r}") from error
-    photographs = Path(os.environ.get("MASKFLEET_DATA", ROOT.parent / "shared" / "data"))
-    run(
-        seconds=seconds, folder=ROOT / ".demo" / "run", photographs=photographs if photographs.is_dir() else None,
-        port=options.port,
-    )  # fmt: skip
+    demo.run(seconds=seconds, folder=ROOT / ".demo" / "run", photographs=_photographs(), port=options.port)
+
+
+def _turn(options: argparse.Namespace) -> None:
+    oracle = os.environ.get("ORACLE", "") not in ("", "0")
+    turn.run(folder=ROOT / ".demo" / "loop", photographs=_photographs(), port=options.port, oracle=oracle)
+
+
+def _photographs() -> Path | None:
+    folder = Path(os.environ.get("MASKFLEET_DATA", ROOT.parent / "shared" / "data"))
+    return folder if folder.is_dir() else None
 
 
 def _scene(options: argparse.Namespace) -> None:

@@ -36,19 +36,19 @@ def run(*, seconds: float | None, folder: Path, photographs: Path | None, port: 
     enough = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: enough.set())
-    doors = [*_generated_doors(folder.parent / "clips"), *_real_doors(photographs)]
+    doors = [*drawn_doors(folder.parent / "clips", settings=LEARNING), *_real_doors(photographs)]
     shutil.rmtree(folder, ignore_errors=True)
     house = House(folder, port=port)
     try:
-        _start(house, doors)
-        _say(f"open {house.page}" + (f"; this ends by itself in {seconds:g} s" if seconds else "; Ctrl-C stops all"))
+        start(house, doors)
+        say(f"open {house.page}" + (f"; this ends by itself in {seconds:g} s" if seconds else "; Ctrl-C stops all"))
         ends = time.monotonic() + seconds if seconds else float("inf")
         while not enough.is_set() and (left := ends - time.monotonic()) > 0:
             house.require_running()
             _status(house.overview())
             enough.wait(min(5.0, left))
         print()
-        _say("stopping the doors; their last passes are delivered first")
+        say("stopping the doors; their last passes are delivered first")
         house.stop_doors()
         print(summary(doors, house.overview()))
     finally:
@@ -86,25 +86,27 @@ def true_counts(clip: Path, frames: int) -> Counter[str]:
     return counted
 
 
-def _start(house: House, doors: Sequence[Doorway]) -> None:
-    _say(f"broker: mosquitto on port {house.broker.port}, TLS; the cloud and each door have a certificate of their own")
+def start(house: House, doors: Sequence[Doorway]) -> None:
+    """Broker, cloud and doors, until all doors have reported. Raises RehearsalError."""
+    say(f"broker: mosquitto on port {house.broker.port}, TLS; the cloud and each door have a certificate of their own")
     house.broker.start()
-    _say(f"cloud: starting at {house.page}")
+    say(f"cloud: starting at {house.page}")
     house.start_cloud()
     for door in doors:
-        _say(f"door {door.name}: {door.clip.name}{'' if truth_path(door.clip).is_file() else ' (a real clip)'}")
+        say(f"door {door.name}: {door.clip.name}{'' if truth_path(door.clip).is_file() else ' (a real clip)'}")
         house.start_door(door)
     house.wait_online()
 
 
-def _generated_doors(clips: Path) -> list[Doorway]:
+def drawn_doors(clips: Path, *, settings: str) -> list[Doorway]:
+    """The doors whose clips are drawn, once; `settings` goes into each door's file."""
     doors = []
     for name, kind, seed in SCENES:
         clip = clips / f"{name}-{_scene_version()}.mp4"
         if not truth_path(clip).is_file():
-            _say(f"drawing the clip of door {name}: {PEOPLE} people")
+            say(f"drawing the clip of door {name}: {PEOPLE} people")
             write_clip(Scene(kind, seed=seed, people=PEOPLE), clip, progress=_progress)
-        doors.append(Doorway(name, clip, LINES[kind], settings=LEARNING))
+        doors.append(Doorway(name, clip, LINES[kind], settings=settings))
     return doors
 
 
@@ -128,7 +130,8 @@ def _status(overview: list[dict[str, Any]]) -> None:
     )
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line of the demo's own."""
     print(f"demo: {text}", flush=True)
 
 

@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cloud.fleet.keys import make_keys
 from rehearsal.identities import Identities
-from rehearsal.processes import Child, Mosquitto, free_port, wait_until
+from rehearsal.processes import Child, Mosquitto, RehearsalError, free_port, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +29,46 @@ class Doorway:
 
 
 class House:
-    """Started piece by piece, stopped in reverse."""
+    """Started piece by piece, stopped in reverse.
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    With `cloud_settings` (TOML) the cloud has more than the least; with `found_releases` doors take releases from it.
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0, cloud_settings: str = "") -> None:
         self.folder = folder
         self.identities = Identities(folder / "identities")
         self.broker = Mosquitto(folder / "broker", configure=self.identities.configure_broker)
         self.cloud: Child | None = None
         self.doors: dict[str, Child] = {}
+        self._others: list[Child] = []
         self._port = port or free_port()
+        self._cloud_settings = cloud_settings
+        self._root: Path | None = None
 
     @property
     def page(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
+    @property
+    def trainer_keys(self) -> Path:
+        """Where the key lies that signs releases, once they are founded."""
+        return self.folder / "trainer-keys"
+
+    def found_releases(self) -> None:
+        """Make the keys of releases and give everybody his own: the safe, the trainer, the cloud, the cards."""
+        home = self.folder / "cloud" / "releases"
+        make_keys(home, datetime.now(UTC))
+        (home / "offline").rename(self.folder / "safe")
+        (home / "trainer").rename(self.trainer_keys)
+        self._root = self.folder / "root.json"
+        shutil.copy(home / "repository" / "metadata" / "root.json", self._root)
+
     def start_cloud(self) -> None:
         """Start `cloud all` (again); returns when its page answers. Raises RehearsalError."""
         settings = self._settings(
             "cloud",
-            f'broker = "{self.broker.url}"\nidentity = "{self.identities.cloud()}"\ndata = "{self.folder / "cloud"}"\nhost = "127.0.0.1"\nport = {self._port}\n',
+            f'broker = "{self.broker.url}"\nidentity = "{self.identities.cloud()}"\ndata = "{self.folder / "cloud"}"\n'
+            f'host = "127.0.0.1"\nport = {self._port}\n{self._cloud_settings}',
         )
         child = self.cloud = self._child("cloud", "cloud", "all", "--config", settings)
 
@@ -64,9 +89,36 @@ class House:
             f'device = "{door.name}"\n\n[camera]\nsource = "{door.clip}"\nloop = {str(door.loop).lower()}\n\n'
             f"[door]\nline = {list(door.line)}\n\n"
             f'[broker]\nurl = "{self.broker.url}"\nidentity = "{self.identities.door(door.name)}"\nheartbeat_s = 2\n\n'
-            f'[outbox]\nfolder = "{self.folder / door.name}"\n\n{door.settings}',
+            f'[outbox]\nfolder = "{self.folder / door.name}"\n\n{self._update(door)}{door.settings}',
         )
         self.doors[door.name] = self._child(f"door {door.name}", "agent", "run", "--config", settings)
+
+    def _update(self, door: Doorway) -> str:
+        if self._root is None:
+            return ""
+        return (
+            f'[update]\nurl = "{self.page}tuf"\nroot = "{self._root}"\nfolder = "{self.models(door.name)}"\n'
+            "check_s = 2\nconfirm_s = 5\n\n"
+        )
+
+    def models(self, door: str) -> Path:
+        """The folder of a door's releases."""
+        return self.folder / f"{door}-models"
+
+    def token(self, name: str) -> str:
+        """A new token of the cloud's for a machine. Raises RehearsalError."""
+        made = subprocess.run(
+            [sys.executable, "-m", "cloud", "token", name, "--config", str(self.folder / "cloud.toml")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if made.returncode:
+            raise RehearsalError(f"no token for {name}: {made.stderr.strip()}")
+        return made.stdout.strip()
+
+    def ask(self, path: str) -> Any:
+        """What the cloud's API answers to a GET of `/api/v1/PATH`."""
+        with urllib.request.urlopen(f"{self.page}api/v1/{path}", timeout=30) as answer:  # noqa: S310 - our own loopback
+            return json.load(answer)
 
     def require_running(self) -> None:
         """Raises RehearsalError with its last words where any process has ended."""
@@ -75,9 +127,8 @@ class House:
 
     def overview(self) -> list[dict[str, Any]]:
         """What the cloud's API says of every door."""
-        with urllib.request.urlopen(f"{self.page}api/v1/doors", timeout=10) as answer:  # noqa: S310 - our own loopback
-            doors: list[dict[str, Any]] = json.load(answer)
-            return doors
+        doors: list[dict[str, Any]] = self.ask("doors")
+        return doors
 
     def wait_online(self, *, within_s: float = 60) -> None:
         """Return when every started door has reported to the cloud. Raises RehearsalError."""
@@ -98,10 +149,17 @@ class House:
 
     def stop(self) -> None:
         """Stop all that still runs."""
+        for child in self._others:
+            child.stop()
         self.stop_doors()
         if self.cloud:
             self.cloud.stop()
         self.broker.stop()
+
+    def start(self, name: str, module: str, *arguments: str | Path) -> Child:
+        """One of our programs beside the cloud and the doors; it is stopped with them."""
+        self._others.append(self._child(name, module, *arguments))
+        return self._others[-1]
 
     def _child(self, name: str, module: str, *arguments: str | Path) -> Child:
         # One arithmetic thread each: several doors share this machine's cores.

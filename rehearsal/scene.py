@@ -192,8 +192,11 @@ def write_clip(scene: Scene, path: Path, *, progress: Progress | None = None) ->
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), scene.fps, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise OSError(f"cannot write a video to {path}: is the folder writable?")
+    seen = []
     for index in range(scene.frames):
-        writer.write(scene.render(index)[0])
+        frame, faces = scene.render(index)
+        writer.write(frame)
+        seen.append([asdict(face) for face in faces])
         if progress:
             progress(index + 1, scene.frames)
     writer.release()
@@ -203,8 +206,9 @@ def write_clip(scene: Scene, path: Path, *, progress: Progress | None = None) ->
         "fps": scene.fps,
         "frames": scene.frames,
         "passes": [asdict(one) for one in scene.passes()],
+        "faces": seen,  # of each frame
     }
-    truth_path(path).write_text(json.dumps(truth, indent=1) + "\n")
+    truth_path(path).write_text(json.dumps(truth) + "\n")
 
 
 def truth_path(clip: Path) -> Path:

@@ -19,10 +19,11 @@ from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from contract.errors import ContractError
 from contract.events import Acknowledgement
+from contract.fleet import Reported
 from contract.health import Heartbeat
 from contract.settings import broker_address
 from contract.tls import why_refused
-from contract.topics import Channel, Topic
+from contract.topics import TO_DEVICE, Channel, Topic
 
 LETTERS_IN_FLIGHT = 400  # sent and not yet acknowledged by the cloud
 EVENTS_PER_MESSAGE = 40
@@ -54,8 +55,10 @@ class Uplink:
         self._clock = clock
         self._jitter = jitter
         self._heard: SimpleQueue[bytes] = SimpleQueue()
+        self._wishes: SimpleQueue[bytes] = SimpleQueue()
         self._flights: dict[UUID, _Flight] = {}
         self.connected = False
+        self.connections = 0  # ever made
         self._host, self._port, _ = broker_address(url)
         self._tls = tls
         self._trouble_told = ""
@@ -89,6 +92,17 @@ class Uplink:
         if self.connected:
             properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=120)
             self._client.publish(Topic(self._device, Channel.HEALTH).text, beat.encode(), qos=1, properties=properties)
+
+    def report(self, report: Reported) -> bool:
+        """Send what the door runs; False, and nothing sent, where there is no connection."""
+        if not self.connected:
+            return False
+        topic = Topic(self._device, Channel.REPORTED).text
+        return self._client.publish(topic, report.encode(), qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def wishes(self) -> list[bytes]:
+        """The `desired` messages that came since the last call, oldest first, as they came; the retained one at every connect."""
+        return [self._wishes.get_nowait() for _ in range(self._wishes.qsize())]
 
     def stop(self, goodbye: Callable[[], Heartbeat], *, within_s: float = 5.0) -> None:
         """Send what the outbox holds and wait for its acknowledgement for a while, then say goodbye (made at that moment)."""
@@ -159,8 +173,9 @@ class Uplink:
         if reason.is_failure:
             log.warning("the broker %s:%s refused the connection: %s", self._host, self._port, reason)
             return
-        client.subscribe(Topic(self._device, Channel.ACKS).text, qos=1)
+        client.subscribe([(Topic(self._device, channel).text, 1) for channel in TO_DEVICE])
         self.connected, self._trouble_told = True, ""
+        self.connections += 1
         log.info("connected to the broker %s:%s", self._host, self._port)
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
@@ -186,7 +201,8 @@ class Uplink:
         self._trouble_told = cause
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._heard.put(bytes(message.payload))
+        desired = message.topic == Topic(self._device, Channel.DESIRED).text
+        (self._wishes if desired else self._heard).put(bytes(message.payload))
 
 
 def _properties(packet: int, **values: int) -> Properties:

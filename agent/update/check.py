@@ -5,18 +5,22 @@ import shutil
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import Metadata, TargetFile, Timestamp
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from agent.config import FACTORY_MODEL, UpdateSettings
-from agent.update.slots import Slots, locked, sync_folder
+from agent.update.slots import Slots, State, locked, sync_folder
+from agent.update.wish import DESIRED_NAME
 from contract.errors import ContractError, TryAgainError
 from contract.fleet import DESIRED_LIMIT, Desired, Step
 from contract.golden import read_golden
@@ -30,6 +34,7 @@ from contract.release import (
     read_manifest,
     target_path,
 )  # fmt: skip
+from contract.tls import meaning
 
 EARLIEST_S = 1_763_942_400.0  # no door of ours is older (24 November 2025); an earlier clock has not been set yet
 _LIMITS = {MODEL_NAME: MODEL_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT, GOLDEN_NAME: GOLDEN_LIMIT}
@@ -37,14 +42,15 @@ _CHUNK = 64 * 1024
 _SOCKET_S = 20.0
 
 
-def update(settings: UpdateSettings, release: int | None = None, *, now_s: float | None = None) -> str:
+def update(
+    settings: UpdateSettings, release: int | None = None, *, factory: Path = FACTORY_MODEL, now_s: float | None = None
+) -> str:
     """Stage `release` (by default the one that `desired.json` names); returns what was done, in words.
 
-    Raises ContractError for a release that is never right (also written into the state), TryAgainError for the rest.
+    `factory` is the model that the door falls back to last. Raises ContractError for a release that is never right,
+    TryAgainError for the rest; both are also written into the state (`missed`).
     """
-    if not settings.url or settings.root is None:
-        raise ContractError("no releases: set update.url and update.root (docs/settings.md)")
-    slots = Slots(settings.folder, FACTORY_MODEL)
+    slots = Slots(settings.folder, factory)
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
         with locked(settings.folder / "update.lock", wait=False):
@@ -52,28 +58,34 @@ def update(settings: UpdateSettings, release: int | None = None, *, now_s: float
     except BlockingIOError as error:
         raise TryAgainError("another update is at work") from error
     except OSError as error:
-        raise TryAgainError(f"cannot write {settings.folder}: {error.strerror}") from error
+        raise TryAgainError(f"cannot write {settings.folder}: {error.strerror or error}") from error
 
 
 def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: float) -> str:
-    wanted = _desired(settings.folder) if release is None else release
     state = slots.read()
-    if wanted == 0 or (wanted == state.wanted and state.step is not Step.IDLE) or wanted == state.good:
-        return "nothing to do"
+    try:
+        wanted = _desired(settings.folder) if release is None else release
+        came_with = read_manifest(slots.factory).release
+        known = wanted == state.wanted and state.step is not Step.IDLE
+        if wanted == 0 or known or wanted == (state.good or came_with):
+            return "nothing to do"
+        _require_now(state, now_s)
+        _require_above(wanted, max(state.floor, came_with))
+        _Fetch(settings, slots, wanted, now_s).run()
+        slots.stage(wanted)
+    except (ContractError, TryAgainError, OSError) as error:
+        missed = f"release {release or 'asked for'}: {error}"[:300]
+        with suppress(OSError):  # a disk without room: the error itself says so
+            slots.change(lambda now: now.model_copy(update={"missed": missed}))
+        raise
+    return f"release {wanted} is staged"
+
+
+def _require_now(state: State, now_s: float) -> None:
     if state.step is Step.TRIAL:
         raise TryAgainError(f"release {state.wanted} is on trial; one at a time")
     if now_s < max(EARLIEST_S, state.seen_s):
         raise TryAgainError("the clock is behind a time already seen: no release is judged before it is right")
-    slots.change(lambda now: now.model_copy(update={"seen_s": now_s}))
-    try:
-        _require_above(wanted, state.floor)
-        _Fetch(settings, slots, wanted).run()
-    except (ContractError, TryAgainError) as error:
-        reason = f"release {wanted}: {error}"[:300]
-        slots.change(lambda now: now.model_copy(update={"reason": reason}))
-        raise
-    slots.stage(wanted)
-    return f"release {wanted} is staged"
 
 
 def _require_above(wanted: int, floor: int) -> None:
@@ -83,7 +95,7 @@ def _require_above(wanted: int, floor: int) -> None:
 
 def _desired(folder: Path) -> int:
     try:
-        return Desired.decode((folder / "desired.json").read_bytes(), limit=DESIRED_LIMIT).release
+        return Desired.decode((folder / DESIRED_NAME).read_bytes(), limit=DESIRED_LIMIT).release
     except FileNotFoundError:
         return 0
 
@@ -91,8 +103,8 @@ def _desired(folder: Path) -> int:
 class _Fetch:
     """One release's way from the repository to its slot."""
 
-    def __init__(self, settings: UpdateSettings, slots: Slots, release: int) -> None:
-        self._settings, self._slots, self._release = settings, slots, release
+    def __init__(self, settings: UpdateSettings, slots: Slots, release: int, now_s: float) -> None:
+        self._settings, self._slots, self._release, self._now_s = settings, slots, release, now_s
         self._deadline = time.monotonic() + settings.deadline_s
         self._web = _Web(settings.ca, self._deadline)
 
@@ -123,20 +135,30 @@ class _Fetch:
     def _targets(self) -> dict[str, TargetFile]:
         cache = self._settings.folder / "tuf"
         cache.mkdir(exist_ok=True)
+        root = _root(self._settings)
         try:
-            root = self._settings.root.read_bytes() if self._settings.root else b""
             updater = Updater(str(cache), f"{self._settings.url}/metadata/", fetcher=self._web, bootstrap=root)
+            updater.refresh()
+            self._remember_time(cache)
             found = {name: updater.get_targetinfo(target_path(self._release, name)) for name in _LIMITS}
         except ExpiredMetadataError as error:
             raise TryAgainError(f"the signed list of releases has expired: {error}") from error
         except DownloadError as error:
-            raise TryAgainError(f"no answer from {self._settings.url}: {error}") from error
+            raise TryAgainError(f"no answer from {self._settings.url}: {meaning(str(error))}") from error
         except RepositoryError as error:
             raise ContractError(f"the list of releases is not trusted: {error}") from error
         for name, target in found.items():
             if target is None or "sha256" not in target.hashes or not 0 < target.length <= _LIMITS[name]:
                 raise ContractError(f"no {name} of a permitted size is signed for this release")
+            if not isinstance(target.custom, dict) or target.custom.get("release") != self._release:
+                raise ContractError(f"{name} is not signed as release {self._release}")
         return {name: target for name, target in found.items() if target is not None}
+
+    def _remember_time(self, cache: Path) -> None:
+        """Raise the floor of the clock, now that signed metadata was current at this time; never beyond its expiry."""
+        expires = Metadata[Timestamp].from_file(str(cache / "timestamp.json")).signed.expires
+        seen_s = min(self._now_s, expires.replace(tzinfo=UTC).timestamp())
+        self._slots.change(lambda now: now.model_copy(update={"seen_s": max(now.seen_s, seen_s)}))
 
     def _file(self, path: Path, name: str, target: TargetFile) -> None:
         if path.exists() and sha256(path.read_bytes()).hexdigest() == target.hashes["sha256"]:
@@ -159,6 +181,17 @@ class _Fetch:
         if manifest.golden_digest != sha256(golden).hexdigest():
             raise ContractError("the golden frames are not the ones that the manifest names")
         read_golden(golden)
+
+
+def _root(settings: UpdateSettings) -> bytes:
+    if not settings.url or settings.root is None:
+        raise ContractError("no releases: set update.url and update.root (docs/settings.md)")
+    try:
+        return settings.root.read_bytes()
+    except OSError as error:
+        raise ContractError(
+            f"cannot read {settings.root}: {error.strerror}; set update.root to the root.json that came with the enrolment"
+        ) from error
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -186,7 +219,7 @@ class _Web(FetcherInterface):
         except HTTPError as error:
             error.close()
             raise DownloadHTTPError(str(error), error.code) from error
-        except OSError as error:
+        except (HTTPException, OSError) as error:
             raise DownloadError(str(error)) from error
 
     def resume(self, url: str, part: Path, length: int) -> None:
@@ -212,7 +245,9 @@ class _Web(FetcherInterface):
         except HTTPError as error:
             error.close()
             raise TryAgainError(f"{url}: {error}") from error
-        except (URLError, OSError) as error:
+        except URLError as error:
+            raise TryAgainError(f"{url}: {meaning(str(error))}") from error
+        except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             raise TryAgainError(f"{url}: {error}") from error
         if have < length:
             raise TryAgainError(f"{url} ended after {have} of {length} bytes; the next try goes on from there")

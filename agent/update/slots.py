@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from contract.wire import Count, Wire
 
 STARTS = 2  # starts of a release on trial; after them it is rolled back
 STATE_LIMIT = 64 * 1024
+STATE_NAME = "state.json"
+COPY_NAME = "state.json.bak"
 _NEXT = {
     Step.IDLE: {Step.STAGED},
     Step.STAGED: {Step.STAGED, Step.TRIAL, Step.ROLLED_BACK},
@@ -26,16 +28,17 @@ _NEXT = {
 
 
 class State(Wire):
-    """`state.json`."""
+    """`state.json`, and the same once more in `state.json.bak`."""
 
     step: Step = Step.IDLE
     wanted: Count = 0  # the release that `step` speaks of
     good: Count = 0  # the last confirmed release; 0: the factory model
-    starts: Count = 0
+    starts: Count = 0  # of its trial; before that, of its examination
     floor: Count = 0  # the highest release ever staged
     denied: tuple[Digest, ...] = ()  # digests of models that were rolled back
-    seen_s: float = 0.0  # the latest wall time ever seen, s since 1970
-    reason: str = ""
+    seen_s: float = 0.0  # the latest wall time at which signed metadata was found current, s since 1970
+    reason: str = ""  # why `step` is what it is
+    missed: str = ""  # why the last fetch came to nothing
 
     def to(self, step: Step, **changes: Any) -> "State":
         """The state after a permitted step; raises ContractError for another."""
@@ -49,51 +52,79 @@ class Slots:
 
     def __init__(self, folder: Path, factory: Path) -> None:
         self.folder = folder
-        self._factory = factory
+        self.factory = factory
 
     def model(self, release: int) -> Path:
         """Where this release's model lies."""
         return self.folder / "slots" / str(release) / MODEL_NAME
 
     def read(self) -> State:
-        """The state; a broken file is a fresh state that says so, with the floor that the folders still show."""
-        try:
-            return State.decode((self.folder / "state.json").read_bytes(), limit=STATE_LIMIT)
-        except FileNotFoundError:
+        """The state, or its second copy; where both are broken a fresh one that says so, with the floor of the folders."""
+        fault = ""
+        for name in (STATE_NAME, COPY_NAME):
+            try:
+                return State.decode((self.folder / name).read_bytes(), limit=STATE_LIMIT)
+            except FileNotFoundError:
+                continue
+            except (ContractError, OSError) as error:
+                fault = f"the state of the releases was lost: {error}"[:300]
+        if not fault:
             return State()
-        except (ContractError, OSError) as error:
-            names = [int(one.name) for one in (self.folder / "slots").glob("*") if one.name.isdecimal()]
-            return State(floor=max(names, default=0), reason=f"the state of the releases was lost: {error}"[:300])
+        names = [int(one.name) for one in (self.folder / "slots").glob("*") if one.name.isdecimal()]
+        return State(floor=max(names, default=0), reason=fault)
 
     def change(self, rule: Callable[[State], State]) -> State:
-        """Apply `rule` to the state, durably and alone."""
+        """Apply `rule` to the state, durably and alone; raises OSError where the disk does not take it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "state.lock", wait=True):
             state = rule(self.read())
-            write_durably(self.folder / "state.json", state.encode())
+            write_durably(self.folder / STATE_NAME, state.encode())
+            write_durably(self.folder / COPY_NAME, state.encode())
         return state
 
     def choose(self) -> Path:
-        """The model to load at this start: the one on trial, else the last good one, else the factory's."""
+        """The model to load at this start: the one on trial, else the last good one, else the factory's.
+
+        A disk that takes no note of a start gets no trial; what is known to be good needs no note.
+        """
         state = self.read()
         if state.step is Step.TRIAL:
             fault = "two starts did not confirm it" if state.starts >= STARTS else self._fault(state.wanted)
-            if not fault:
-                self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
-                return self.model(state.wanted)
-            self.roll_back(fault)
-        if state.good:
-            fault = self._fault(state.good)
-            if not fault:
-                return self.model(state.good)
-            self.change(lambda now: now.model_copy(update={"reason": f"factory model: {fault}"[:300]}))
-        return self._factory
+            with suppress(OSError):
+                if not fault:
+                    self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
+                    return self.model(state.wanted)
+                self.roll_back(fault)
+        return self.last_good()
+
+    def last_good(self) -> Path:
+        """The last confirmed model, or the factory's where there is none or its slot is broken."""
+        good = self.read().good
+        fault = self._fault(good) if good else ""
+        if fault:
+            self._note(f"factory model: {fault}")
+        return self.model(good) if good and not fault else self.factory
+
+    def distrust(self, model: Path, fault: str) -> None:
+        """A chosen model cannot be used: given up if it is on trial, else only noted."""
+        state = self.read()
+        if state.step is Step.TRIAL and model == self.model(state.wanted):
+            with suppress(OSError):
+                self.roll_back(fault)
+        else:
+            self._note(f"factory model: {fault}")
 
     def stage(self, release: int) -> State:
         """A complete, verified folder lies in the release's slot."""
         return self.change(
-            lambda now: now.to(Step.STAGED, wanted=release, starts=0, floor=max(now.floor, release), reason="")
+            lambda now: now.to(
+                Step.STAGED, wanted=release, starts=0, floor=max(now.floor, release), reason="", missed=""
+            )
         )
+
+    def begin_exam(self) -> State:
+        """The staged release is about to be loaded, which a bad file may not let the process survive."""
+        return self.change(lambda now: now.model_copy(update={"starts": now.starts + 1}))
 
     def begin_trial(self) -> State:
         """The staged release looks at frames from now on; this is its first start."""
@@ -104,7 +135,7 @@ class Slots:
         before = self.read().good
         state = self.change(lambda now: now.to(Step.CONFIRMED, good=now.wanted))
         for slot in (self.folder / "slots").glob("*"):
-            if slot.name not in (str(state.good), str(before)):
+            if slot.name.isdecimal() and int(slot.name) < state.good and int(slot.name) != before:
                 shutil.rmtree(slot, ignore_errors=True)
         return state
 
@@ -119,6 +150,10 @@ class Slots:
             return now.to(Step.ROLLED_BACK, denied=denied, reason=reason[:300])
 
         return self.change(rule)
+
+    def _note(self, reason: str) -> None:
+        with suppress(OSError):
+            self.change(lambda now: now.model_copy(update={"reason": reason[:300]}))
 
     def _fault(self, release: int) -> str:
         try:

@@ -253,3 +253,36 @@ reported = Table(
     Column("reason", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
 )
+
+labels = Table(
+    "labels",  # events, never changed: an undo is an event too
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("crop", Uuid, ForeignKey("crops.id"), nullable=False),
+    Column("labeller", String(60), nullable=False),
+    Column("answer", String(30)),  # null: this event takes `undoes` back
+    Column("undoes", Uuid, ForeignKey("labels.id"), unique=True),
+    Column("box", JSON),  # the mended box; null: as it came
+    Column("at", Instant, nullable=False),
+    Column("took_ms", Integer, nullable=False),
+    Column("prediction_seen", Boolean, nullable=False),
+    Column("guideline", Integer, nullable=False),
+)
+Index("ix_labels_crop", labels.c.crop)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("crop", Uuid, ForeignKey("crops.id"), primary_key=True),
+    Column("labeller", String(60), nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # of the content, which lies among the blobs
+    Column("made_at", Instant, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("tally", JSON, nullable=False),  # by use, then by answer
+)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from cloud.learning.jobs import BusyError, JobRow, Jobs, LeaseLostError, Retraining, UnknownJobError
-from cloud.web.origin import require_own_page
+from cloud.web.origin import new_require_person
 from contract.errors import ContractError
 from contract.jobs import JOB_LIMIT, Claim, Job, JobKind, JobState, Outcome, Point, Progress
 
@@ -71,14 +71,8 @@ def new_job_api(
     def listing() -> list[JobAnswer]:
         return [JobAnswer.of(row) for row in table.latest()]
 
-    def person_or_machine(request: Request) -> None:
-        if "authorization" in request.headers:
-            require_machine(request)
-        else:
-            require_own_page(request)
-
     @api.post(
-        "", status_code=201, dependencies=[Depends(person_or_machine)],
+        "", status_code=201, dependencies=[Depends(new_require_person(require_machine))],
         summary="Ask for a training now, or for an earlier release again; from this site's own pages, or with a token",
     )  # fmt: skip
     def ask(wish: Wish) -> dict[str, UUID]:

@@ -22,7 +22,9 @@ from cloud.web.answers import Service
 from cloud.web.api import new_api
 from cloud.web.headers import SecurityHeaders
 from cloud.web.jobs import new_job_api
+from cloud.web.labels import new_label_api
 from cloud.web.live import Pulse
+from cloud.web.origin import new_require_person
 from cloud.web.pages import Pages
 from cloud.web.rollouts import new_rollout_api, rollout_view
 from cloud.web.tokens import new_require_machine
@@ -61,6 +63,12 @@ def new_site(
     loop = loop or new_loop(settings, store.engine)
     require_machine = new_require_machine(store.engine)
     site.include_router(new_job_api(loop.jobs, loop.retraining, require_machine, clock))
+    site.include_router(
+        new_label_api(
+            loop.labelling, loop.snapshots, loop.blobs, require_person=new_require_person(require_machine),
+            require_machine=require_machine, clock=clock,
+        )
+    )  # fmt: skip
     rules = Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s)
 
     def rollout() -> dict[str, Any]:
@@ -92,6 +100,10 @@ def new_site(
     def learning() -> HTMLResponse:
         now = clock()
         return pages.learning(loop.retraining.outlook(now), loop.jobs.latest(LAST_JOBS), now)
+
+    @site.get("/label", include_in_schema=False)
+    def label() -> HTMLResponse:
+        return pages.label()
 
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

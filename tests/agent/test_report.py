@@ -16,7 +16,7 @@ times = st.integers(1_577_836_800_000, 4_102_444_800_000).map(lambda ms: datetim
 def reporter(now: datetime = NOON, resolution_s: int = 60) -> Reporter:
     return Reporter(
         boot=UUID(int=1),
-        release=4,
+        release=lambda at_s: 4,
         accelerator=Accelerator.CPU,
         resolution_s=resolution_s,
         now=lambda: now,

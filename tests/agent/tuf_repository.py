@@ -43,6 +43,7 @@ class Repository:
         for name, content in files.items():
             path = target_path(release, name)
             target = TargetFile.from_data(path, content, ["sha256"])
+            target.unrecognized_fields["custom"] = {"release": release}
             self.releases.targets[path] = target
             self.file(release, name).parent.mkdir(parents=True, exist_ok=True)
             self.file(release, name).write_bytes(content)
