@@ -157,7 +157,7 @@ def duration(seconds: float) -> str:
     """`40 s`, `3 min`, `2 h 5 min`, `3 d 4 h`: two units at most."""
     whole = max(0, int(seconds))
     for (unit, length), (lesser, part) in (
-        (("d", 86400), ("h", 3600)), (("h", 3600), ("min", 60)), (("min", 60), ("s", 60)),
+        (("d", 86400), ("h", 3600)), (("h", 3600), ("min", 60)), (("min", 60), ("s", 1)),
     ):  # fmt: skip
         if whole >= length:
             rest = whole % length // part
