@@ -19,9 +19,10 @@ NOW = datetime.now(UTC)
 
 
 def test_a_release_names_its_job_and_what_it_brings_back(engine: Engine, tmp_path: Path) -> None:
-    make_keys(tmp_path, NOW)
-    repository = Repository(tmp_path)
-    release(tmp_path, 1, NOW)  # by hand, before there was any job
+    folder = tmp_path / "releases"
+    make_keys(folder, NOW)
+    repository = Repository(folder)
+    release(folder, 1, NOW)  # by hand, before there was any job
     record_releases(engine, repository, NOW)
     table = Jobs(engine, RetrainingRules(), newest_release=lambda: max(repository.numbers()))
     ids = []
@@ -30,7 +31,7 @@ def test_a_release_names_its_job_and_what_it_brings_back(engine: Engine, tmp_pat
         job = table.claim("gpu-box", NOW)
         assert job is not None
         assert job.release == number
-        release(tmp_path, number, NOW)
+        release(folder, number, NOW)
         record_releases(engine, repository, NOW)
         table.end(job.id, Outcome(lease=job.lease, state=JobState.PUBLISHED), NOW)
     view = rollout_view(engine, NOW, Rules(silent_after_s=60, canary_soak_s=0), 60)
