@@ -60,7 +60,7 @@ def test_an_answer_is_kept_once_and_its_crop_does_not_come_again(desk: Labelling
     assert held not in {one.id.int for one in desk.take(ADA, 6, later(3))}
     progress = desk.progress(later(4))
     assert (progress.labelled, progress.waiting, progress.last_hour) == (1, 5, 1)
-    assert progress.by_answer[Answer.WITH_MASK] == 1
+    assert (progress.by_answer[Answer.WITH_MASK], progress.by_labeller) == (1, {ADA: 1})
 
 
 def test_a_crop_that_another_holds_or_has_labelled_is_refused(desk: Labelling) -> None:
