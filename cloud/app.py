@@ -25,7 +25,7 @@ from cloud.loop import new_loop
 from cloud.store.blobs import BlobFolder
 from cloud.store.database import migrate, open_database
 from cloud.store.store import Store
-from cloud.web.server import WebServer, listen
+from cloud.web.server import WebServer, check_identity, listen
 from cloud.web.site import new_site
 from contract.errors import TryAgainError
 from contract.tls import client_context
@@ -64,7 +64,8 @@ def prepare(settings: CloudSettings) -> Engine:
 def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     """Run the consumer, the web server or both until SIGTERM or Ctrl-C; returns the exit code."""
     done = threading.Event()
-    door = _listen(settings) if "serve" in parts else None
+    door = _listen(settings.host, settings.port, "port") if "serve" in parts else None
+    secure_door = _secure_door(settings) if "serve" in parts else None
     engine = prepare(settings)
     work: list[tuple[str, Callable[[], None], Callable[[], None]]] = []
     if "consume" in parts:
@@ -73,7 +74,8 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     if door is not None:
         store = Store(engine)
         loop = new_loop(settings, engine)
-        web = WebServer(partial(new_site, store, settings, loop=loop), door)
+        make_site = partial(new_site, store, settings, loop=loop)
+        web = WebServer(make_site, door)
         work.append(("web", web.run, web.stop))
         watch = Watch(loop.retraining, settings.retraining.check_every_s)
         work.append(("retraining", watch.run, watch.stop))
@@ -81,6 +83,10 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
         work.append(("steward", steward.run, steward.stop))
         host, port = door.getsockname()[:2]
         log.info("the page is at http://%s:%d/", f"[{host}]" if ":" in host else host, port)
+        if secure_door is not None:
+            secure = WebServer(make_site, secure_door, identity=settings.https.identity)
+            work.append(("secure web", secure.run, secure.stop))
+            log.info("machines are served by TLS on port %d", secure_door.getsockname()[1])
     failures: list[BaseException] = []
     threads = [threading.Thread(target=_guard, args=(act, failures, done), name=name) for name, act, _ in work]
     with _signals(done):
@@ -97,13 +103,21 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     return 0
 
 
-def _listen(settings: CloudSettings) -> socket.socket:
+def _secure_door(settings: CloudSettings) -> socket.socket | None:
+    https = settings.https
+    if https.port is None or https.identity is None:
+        return None
+    check_identity(https.identity)
+    return _listen(https.host, https.port, "https.port")
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
     try:
-        return listen(settings.host, settings.port)
+        return listen(host, port)
     except OSError as error:
         raise CannotStartError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "stop what uses it, or choose another with --set port=NUMBER"
+            f"cannot listen on {host}:{port} ({error.strerror}): "
+            f"stop what uses it, or choose another with --set {setting}=NUMBER"
         ) from error
 
 

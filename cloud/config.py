@@ -59,6 +59,28 @@ class RetrainingRules(Settings):
     """How often the rules are looked at, in s."""
 
 
+class HttpsSettings(Settings):
+    """`[https]`: the same site by TLS, for machines elsewhere."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Port of the TLS listener; 0 takes a free one and says which; absent: no such listener."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - made for other machines
+    """Address the TLS listener has."""
+
+    identity: Path | None = None
+    """Folder with the server's `key.pem` and `certificate.pem`, made by `provisioning service web FOLDER --host NAME`."""
+
+    @model_validator(mode="after")
+    def _with_identity(self) -> Self:
+        if self.port is not None and self.identity is None:
+            raise ValueError(
+                "a TLS listener needs an identity folder: set https.identity; `provisioning service web FOLDER --host "
+                "NAME` makes one"
+            )
+        return self
+
+
 class CloudSettings(Settings):
     """Everything `cloud` can be told; the defaults run a whole service in one folder."""
 
@@ -100,6 +122,9 @@ class CloudSettings(Settings):
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port the web server listens on; 0 takes a free one and says which."""
+
+    https: HttpsSettings = HttpsSettings()
+    """The listener for machines elsewhere."""
 
     time_zone: Annotated[str, AfterValidator(_require_time_zone)] = "UTC"
     """IANA name of the zone in which pages show times and days begin."""

@@ -1,4 +1,4 @@
-"""`provisioning ca | service | broker | token | csr | enrol | revoke | crl`: who is who, before the first boot."""
+"""`provisioning ca | service | broker | token | csr | enrol | serve | revoke | crl`: who is who, before the first boot."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from provisioning.broker import hand_revocations, write_broker
 from provisioning.ca import REQUEST_LIMIT, Role
 from provisioning.csr import make_request, store_certificate
 from provisioning.enrol import enrol, new_token
+from provisioning.exchange import enrol_at
 from provisioning.office import found_office, open_office
 
 
@@ -41,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     service = commands.add_parser("service", parents=[with_ca], help="make or renew a service's identity")
     service.add_argument("role", type=Role, choices=list(Role))
     service.add_argument("folder", type=Path)
+    service.add_argument(
+        "--host", action="append", default=[], help="for web: a name or address that clients call it by"
+    )
 
     broker = commands.add_parser("broker", parents=[with_ca], help="write or renew the folder that mosquitto runs from")
     broker.add_argument("folder", type=Path)
@@ -58,10 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     csr.add_argument("device")
     csr.add_argument("folder", type=Path)
 
-    enrolment = commands.add_parser("enrol", parents=[with_ca], help="exchange a token and a CSR for a certificate")
+    enrolment = commands.add_parser(
+        "enrol",
+        help="exchange a token for a certificate: over HTTPS on the device (DEVICE FOLDER --url), or by files (--csr --out)",
+    )
+    enrolment.add_argument("device", nargs="?", help="with --url: the device's name")
+    enrolment.add_argument("folder", nargs="?", type=Path, help="with --url: gets key, certificate.pem and ca.pem")
     enrolment.add_argument("--token", required=True, help="the device's token; - reads it from standard input")
-    enrolment.add_argument("--csr", type=Path, required=True, metavar="FILE")
-    enrolment.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets certificate.pem and ca.pem")
+    enrolment.add_argument("--url", help="where `provisioning serve` listens: https://HOST:PORT")
+    enrolment.add_argument(
+        "--ca", type=Path, default=Path("ca"), metavar="PATH", help="the CA's folder; with --url its ca.pem is enough"
+    )
+    enrolment.add_argument("--csr", type=Path, metavar="FILE")
+    enrolment.add_argument("--out", type=Path, metavar="FOLDER", help="gets certificate.pem and ca.pem")
+
+    serving = commands.add_parser(
+        "serve", parents=[with_ca], help="let devices enrol over HTTPS; stop it when they have"
+    )
+    serving.add_argument("identity", type=Path, help="the folder that `provisioning service web` made")
+    serving.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
+    serving.add_argument("--port", type=int, default=8444, help="0 takes a free one and says which")
 
     revoke = commands.add_parser("revoke", parents=[with_ca], help="revoke all certificates of a device or service")
     revoke.add_argument("name")
@@ -79,10 +99,25 @@ def _run(options: argparse.Namespace, now: datetime) -> None:
     if options.command == "csr":
         print(make_request(options.device, options.folder))
         return
+    if options.command == "serve":
+        from provisioning.serve import serve  # fastapi and uvicorn: not on a device
+
+        serve(options.ca, options.identity, options.host, options.port, lambda: datetime.now(UTC))
+        return
+    if options.command == "enrol" and options.url:
+        if options.device is None or options.folder is None or options.csr or options.out:
+            raise ContractError(
+                "with --url it is: provisioning enrol DEVICE FOLDER --url URL --ca ca.pem --token TOKEN"
+            )
+        enrol_at(options.url, options.ca, _token(options), options.device, options.folder)
+        print(f"{options.device} has its identity in {options.folder}")
+        return
+    if options.command == "enrol" and (options.csr is None or options.out is None or options.device):
+        raise ContractError("it takes --csr FILE and --out FOLDER, or --url URL with DEVICE and FOLDER")
     with open_office(options.ca) as office:
         match options.command:
             case "service":
-                office.certify_service(options.role, options.folder, now=now)
+                office.certify_service(options.role, options.folder, now=now, hosts=options.host)
                 print(f"{options.role.user} has its identity in {options.folder}")
             case "broker":
                 path = write_broker(
@@ -93,9 +128,8 @@ def _run(options: argparse.Namespace, now: datetime) -> None:
             case "token":
                 print(new_token(office, options.device, now=now))
             case "enrol":
-                token = sys.stdin.readline().strip() if options.token == "-" else options.token  # noqa: S105
                 csr = durable.read(options.csr, limit=REQUEST_LIMIT)
-                store_certificate(options.out, enrol(office, token, csr, now=now), office.ca)
+                store_certificate(options.out, enrol(office, _token(options), csr, now=now), office.ca)
                 print(f"certificate.pem and ca.pem are in {options.out}")
             case "revoke":
                 count = office.revoke(options.name, now=now)
@@ -104,6 +138,10 @@ def _run(options: argparse.Namespace, now: datetime) -> None:
                 office.write_revocations(now=now)
         if options.command in ("revoke", "crl"):
             _hand_over(options, durable.read(options.ca / "crl.pem", limit=2**24))
+
+
+def _token(options: argparse.Namespace) -> str:
+    return str(sys.stdin.readline().strip() if options.token == "-" else options.token)  # noqa: S105
 
 
 def _hand_over(options: argparse.Namespace, crl: bytes) -> None:

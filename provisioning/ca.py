@@ -33,6 +33,7 @@ class Role(StrEnum):
     """What a service does; it is in the service's name."""
 
     CLOUD = "cloud"
+    WEB = "web"  # a server, called by the names in its certificate; the others are clients
 
     @property
     def user(self) -> str:
@@ -89,13 +90,13 @@ class Authority:
         return self._issue(role.user, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, now, SERVICE_LIFE)
 
     def issue_server(
-        self, hosts: Sequence[str], public_key: ec.EllipticCurvePublicKey, *, now: datetime
+        self, hosts: Sequence[str], public_key: ec.EllipticCurvePublicKey, *, now: datetime, user: str = BROKER
     ) -> x509.Certificate:
-        """A year for the broker under these names or addresses, as a server only; raises ContractError for bad ones."""
+        """A year for a server under these names or addresses, and as no client; raises ContractError for bad ones."""
         if not hosts:
-            raise ContractError("the broker needs a name that its clients call it by: --host NAME")
+            raise ContractError(f"{user} needs a name that its clients call it by: --host NAME")
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
-        return self._issue(BROKER, public_key, ExtendedKeyUsageOID.SERVER_AUTH, now, SERVICE_LIFE, names)
+        return self._issue(user, public_key, ExtendedKeyUsageOID.SERVER_AUTH, now, SERVICE_LIFE, names)
 
     def revocations(self, revoked: Iterable[tuple[int, datetime]], *, number: int, now: datetime) -> bytes:
         """The list of revoked serials as PEM, good for a week; `number` only grows."""

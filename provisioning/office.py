@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,9 +39,20 @@ class Office:
         """Remember a certificate, so that it can be revoked; within a transaction."""
         self.registry.add_certificate(certificate.serial_number, name_in(certificate), certificate.not_valid_after_utc)
 
-    def certify_service(self, role: Role, folder: Path, *, now: datetime) -> None:
-        """Make or renew a service's identity in `folder`; its key stays."""
-        certificate = self.authority.issue_service(role, make_key(folder).public_key(), now=now)
+    def certify_service(self, role: Role, folder: Path, *, now: datetime, hosts: Sequence[str] = ()) -> None:
+        """Make or renew a service's identity in `folder`; its key stays.
+
+        Raises ContractError where `hosts`, the names clients call it by, are missing for a server or given to a client.
+        """
+        if hosts and role is not Role.WEB:
+            raise ContractError(f"nobody calls {role.user}, so it has no --host")
+        if role is Role.WEB and not hosts:  # before a key is made
+            raise ContractError(f"{role.user} needs a name that its clients call it by: --host NAME")
+        public_key = make_key(folder).public_key()
+        if role is Role.WEB:
+            certificate = self.authority.issue_server(hosts, public_key, now=now, user=role.user)
+        else:
+            certificate = self.authority.issue_service(role, public_key, now=now)
         self._deliver(certificate, folder, now)
 
     def certify_broker(self, hosts: list[str], folder: Path, *, now: datetime) -> None:

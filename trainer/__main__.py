@@ -2,14 +2,20 @@
 
 import argparse
 import json
+import logging
+import platform
+import signal
 import sys
+import threading
 from pathlib import Path
 
-from contract.errors import ContractError
+from contract.errors import ContractError, TryAgainError
 from contract.labels import LABELS
 from trainer import environment
 from trainer.dataset import read_split
 from trainer.run import Recipe, Run, Source
+
+BASE = Path(__file__).parent / "base" / "weights.npz"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.stage(options)
-    except ContractError as error:
+    except (ContractError, TryAgainError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2
     return 0
@@ -43,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--image-size", type=int, default=256, help="px, a multiple of 32")
     train.add_argument("--batch", type=int, default=16)
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--rate", type=float, default=0.0015, help="of learning, at its highest")
     train.add_argument("--scale", type=float, default=0.5, help="show pictures 1 - SCALE to 1 + SCALE times their size")
     train.add_argument(
         "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
@@ -57,6 +64,32 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--release", type=int, required=True, help="release number; grows with every release")
     export.add_argument("--out", type=Path, required=True, help="folder for the model, its manifest and its card")
     export.set_defaults(stage=_export)
+
+    work = stages.add_parser(
+        "work", help="train when the cloud asks for it: claim, train, export, judge, sign, publish"
+    )
+    work.add_argument("--cloud", required=True, metavar="URL", help="https://HOST[:PORT]")
+    work.add_argument(
+        "--ca", type=Path, metavar="PEM", help="authority of the cloud's certificate; by default the system's"
+    )
+    work.add_argument("--token-file", type=Path, required=True, help="holds what `cloud token NAME` printed")
+    work.add_argument("--keys", type=Path, required=True, metavar="FOLDER", help="holds releases.pem, of `cloud keys`")
+    work.add_argument(
+        "--folder", type=Path, default=Path("trainer-work"), help="jobs, pictures and logs; made if missing"
+    )
+    work.add_argument("--name", default=platform.node().lower() or "trainer", help="how the cloud calls this trainer")
+    work.add_argument(
+        "--data", action="append", default=[], metavar="DATA.yaml[:TRAIN[:VAL]]",
+        help="what is learned besides the crops, and what judges beside them; repeatable",
+    )  # fmt: skip
+    work.add_argument("--base", type=Path, default=BASE, help="weights that every training starts from, .npz")
+    work.add_argument("--epochs", type=int, default=12)
+    work.add_argument("--image-size", type=int, help="px, a multiple of 32; by default the champion's")
+    work.add_argument("--batch", type=int, default=16)
+    work.add_argument("--rate", type=float, default=0.0004, help="of learning, at its highest")
+    work.add_argument("--limit", type=int, help="use at most so many pictures of each data set: for a quick try")
+    work.add_argument("--once", action="store_true", help="end after one job")
+    work.set_defaults(stage=_work)
 
     evaluate = stages.add_parser("evaluate", help="score an int8 file through the device's own decoder")
     evaluate.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
@@ -102,7 +135,7 @@ def _new_run(options: argparse.Namespace) -> Run:
     if not 0 <= options.scale < 1:
         raise ContractError(f"--scale lies between 0 and 1, not {options.scale:g}")
     recipe = Recipe(
-        options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.scale,
+        options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
         dict(_repeat(text) for text in options.repeat),
     )  # fmt: skip
     return Run(options.out, sources, recipe)
@@ -121,6 +154,38 @@ def _export(options: argparse.Namespace) -> None:
     )  # fmt: skip
     print(json.dumps(manifest.metrics, indent=2))
     print(f"wrote {options.out}: model, manifest and card")
+
+
+def _work(options: argparse.Namespace) -> None:
+    from trainer.link import Link
+    from trainer.release import Signer
+    from trainer.retrain import Retraining
+    from trainer.worker import Worker
+
+    if not options.data:
+        raise ContractError("work needs --data DATA.yaml, one or more: what is learned besides the crops")
+    if options.image_size:
+        _require_image_size(options.image_size)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        token = options.token_file.read_text().strip()
+    except OSError as error:
+        raise ContractError(f"cannot read the token in {options.token_file}: {error.strerror}") from error
+    retraining = Retraining(
+        base=options.base, sources=tuple(Source.parse(text) for text in options.data), epochs=options.epochs,
+        image_size=options.image_size, batch=options.batch, rate=options.rate, limit=options.limit,
+    )  # fmt: skip
+    link = Link.open(options.cloud, token, options.ca)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    try:
+        Worker(link, Signer(options.keys, options.folder), options.folder, options.name, retraining).run(
+            once=options.once, done=done
+        )
+    finally:
+        link.close()
 
 
 def _repeat(text: str) -> tuple[str, int]:

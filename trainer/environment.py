@@ -1,10 +1,12 @@
 """The trainer's two heavy environments, kept outside the checkout: training (torch) and conversion (TensorFlow)."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,11 +51,14 @@ def install(name: str) -> Path:
     return where
 
 
-def run(name: str, module: str, arguments: Sequence[str | Path], *, quiet: bool = False) -> None:
-    """Run `python -m module arguments` in the environment, its output passing through.
+def run(
+    name: str, module: str, arguments: Sequence[str | Path], *, quiet: bool = False,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:  # fmt: skip
+    """Run `python -m module arguments` in the environment, its output passing through, and as long as it is `wanted`.
 
     With `quiet`, what it says on stderr (TensorFlow says much) is shown only when it fails.
-    Raises ContractError where the environment is missing or the program fails.
+    Raises ContractError where the environment is missing, the program fails, or it was not wanted any more.
     """
     where = folder(name)
     if not (where / _FINISHED).exists():
@@ -62,13 +67,24 @@ def run(name: str, module: str, arguments: Sequence[str | Path], *, quiet: bool 
         )
     command = [where / "bin" / "python", "-W", "ignore", "-m", module, *arguments]
     settings = {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "YOLO_OFFLINE": "true"}
-    errors = subprocess.PIPE if quiet else None
-    done = subprocess.run(
-        [str(part) for part in command], env=os.environ | settings, stderr=errors, text=True, check=False
-    )
-    if done.returncode:
-        print(done.stderr or "", end="", file=sys.stderr)
-        raise ContractError(f"{module} ended with code {done.returncode}; its reason stands above")
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(
+            [str(part) for part in command], env=os.environ | settings, stderr=errors if quiet else None
+        )
+        try:
+            while child.poll() is None and wanted():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.5)
+        finally:
+            unwanted = child.poll() is None
+            child.kill()
+            child.wait()
+        if unwanted:
+            raise ContractError(f"{module} was stopped: nobody wants its result any more")
+        if child.returncode:
+            errors.seek(0)
+            print(errors.read(), end="", file=sys.stderr)
+            raise ContractError(f"{module} ended with code {child.returncode}; its reason stands above")
 
 
 def _requirements(name: str) -> Path:

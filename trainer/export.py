@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +23,10 @@ CALIBRATION_IMAGES = 120  # more widened the int8 ranges and cost accuracy: docs
 CARD_BOX = 0.05  # the model card also scores faces at least this share of the image's longer side
 
 
-def export(run: Run, *, calibration: Split, validation: Split, size: int, release: int, out: Path) -> Manifest:
+def export(
+    run: Run, *, calibration: Split, validation: Split, size: int, release: int, out: Path,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Manifest:  # fmt: skip
     """Convert the run's weights to an input of `size` px, choose thresholds on `validation`, and write model, manifest and card into `out`.
 
     Raises ContractError where the run is not finished or an environment is missing.
@@ -32,9 +36,15 @@ def export(run: Run, *, calibration: Split, validation: Split, size: int, releas
             f"{run.folder} has no {run.weights.name}: its training is not finished; `trainer train --resume`"
         )
     graph, samples, converted = run.folder / "cut.onnx", run.folder / "calibration.npy", run.folder / MODEL_NAME
-    environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()])
+    environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()], wanted=wanted)
     np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
-    environment.run("export", "trainer.convert", [graph.resolve(), samples.resolve(), converted.resolve()], quiet=True)
+    environment.run(
+        "export",
+        "trainer.convert",
+        [graph.resolve(), samples.resolve(), converted.resolve()],
+        quiet=True,
+        wanted=wanted,
+    )
     content = converted.read_bytes()
     manifest = Manifest(
         release=release, digest=sha256(content).hexdigest(), size=len(content), head=Head.YOLOV5U_CUT, input_size=size,

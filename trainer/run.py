@@ -38,6 +38,7 @@ class Recipe:
     image_size: int  # px, side of the square network input
     batch: int
     seed: int
+    rate: float = 0.0015  # of learning, at its highest
     scale: float = 0.5  # pictures are shown 1 - scale to 1 + scale times their size
     repeat: dict[str, int] = field(default_factory=dict)  # pictures with this label are listed so many times
 
@@ -95,6 +96,7 @@ class Run:
             "image_size": self.recipe.image_size,
             "batch": self.recipe.batch,
             "seed": self.recipe.seed,
+            "rate": self.recipe.rate,
             "scale": self.recipe.scale,
             "repeat": self.recipe.repeat,
         }

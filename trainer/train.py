@@ -36,7 +36,7 @@ def train(run: Run, *, resume: bool = False) -> None:
         "epochs": recipe.epochs, "imgsz": recipe.image_size, "batch": recipe.batch, "nbs": recipe.batch,
         "seed": recipe.seed, "deterministic": True, "device": "0" if cuda else "cpu", "amp": cuda,
         "workers": 2, "plots": False, "val": True, "save": True, "cache": "ram",
-        "optimizer": "AdamW", "lr0": 0.0015, "lrf": 0.02, "cos_lr": True, "warmup_epochs": 2.0, "weight_decay": 0.0005,
+        "optimizer": "AdamW", "lr0": recipe.rate, "lrf": 0.02, "cos_lr": True, "warmup_epochs": min(2.0, recipe.epochs / 5), "weight_decay": 0.0005,
         "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02,
     }  # fmt: skip
     trainer = _Trainer(base=recipe.base, overrides=overrides)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud.fleet.rollout import Door, Group, Rollout, State
-from cloud.store.schema import devices, doors_desired, releases, reported, rollouts
+from cloud.store.schema import devices, doors_desired, jobs, releases, reported, rollouts
 from contract.fleet import Desired, Reported, SamplingPlan, Step
 from contract.release import Manifest
 
@@ -27,8 +27,12 @@ def write_reported(connection: Connection, report: Reported, now: datetime) -> N
 
 
 def write_release(connection: Connection, manifest: Manifest, now: datetime) -> bool:
-    """Record a published release and begin its rollout; False where it was recorded before."""
+    """Record a published release, with the job that made it, and begin its rollout; False where it was recorded before."""
+    maker = select(jobs.c.id, jobs.c.again).where(jobs.c.release == manifest.release)
+    job = connection.execute(maker.order_by(jobs.c.made_at.desc()).limit(1)).first()
     row = {"number": manifest.release, "digest": manifest.digest, "published_at": now}
+    if job is not None:
+        row |= {"job": job.id, "again": job.again}
     insert = _insert(connection, releases).values(**row, manifest=manifest.model_dump(mode="json"))
     new = connection.execute(insert.on_conflict_do_nothing().returning(releases.c.number)).scalar_one_or_none()
     if new is None:
@@ -140,7 +144,7 @@ def mark_published(connection: Connection, device: str, number: int, now: dateti
 
 def read_reasons(connection: Connection) -> dict[str, str]:
     """By door: why it does not run what it should."""
-    return {row[0]: row[1] for row in connection.execute(select(reported.c.device, reported.c.reason))}
+    return {row.device: row.reason for row in connection.execute(select(reported.c.device, reported.c.reason))}
 
 
 def _insert(connection: Connection, table: Any) -> Any:

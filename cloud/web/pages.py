@@ -12,11 +12,13 @@ from cloud.config import CloudSettings
 from cloud.counts.cells import HOUR
 from cloud.counts.claims import LEAST_PASSES
 from cloud.learning.jobs import JobRow
+from cloud.learning.labelling import GUIDELINE
 from cloud.learning.retraining import Outlook
 from cloud.web.answers import ShareAnswer
 from cloud.web.learning import charts, headline, measures
 from cloud.web.rollouts import map50_by_split
 from cloud.web.views import Views
+from contract.dataset import Answer
 from contract.labels import Label
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,6 +29,17 @@ NAMES = {
     Label.WITHOUT_MASK: "Without mask",
     Label.MASK_WORN_INCORRECTLY: "Worn incorrectly",
 }
+
+CARDS = (  # key, answer, name, definition
+    ("1", Answer.WITH_MASK.value, NAMES[Label.WITH_MASK], "nose, mouth and chin are covered by a mask"),
+    ("2", Answer.WITHOUT_MASK.value, NAMES[Label.WITHOUT_MASK], "no mask; a hand, a scarf or a visor is none"),
+    (
+        "3", Answer.MASK_WORN_INCORRECTLY.value, NAMES[Label.MASK_WORN_INCORRECTLY],
+        "there is a mask, but nose, mouth or chin is not covered",
+    ),
+    ("0", Answer.NOT_A_FACE.value, "Not a face", "a poster, the back of a head, anything else"),
+    ("?", Answer.CANNOT_TELL.value, "Cannot tell", "too small, too dark, too much is hidden"),
+)  # fmt: skip
 
 
 class Pages:
@@ -89,6 +102,12 @@ class Pages:
             ended=[job for job in jobs if job.ended_at is not None], names=NAMES,
         )  # fmt: skip
 
+    def label(self) -> HTMLResponse:
+        """The labeller's desk; its script fetches the crops."""
+        return self._page(
+            "label.html", cards=CARDS, shapes=frozenset(label.value for label in Label), guideline=GUIDELINE
+        )
+
     def docs(self) -> HTMLResponse:
         """The API's documentation, without any outside host."""
         return self._page("docs.html")
@@ -138,7 +157,7 @@ def duration(seconds: float) -> str:
     """`40 s`, `3 min`, `2 h 5 min`, `3 d 4 h`: two units at most."""
     whole = max(0, int(seconds))
     for (unit, length), (lesser, part) in (
-        (("d", 86400), ("h", 3600)), (("h", 3600), ("min", 60)), (("min", 60), ("s", 60)),
+        (("d", 86400), ("h", 3600)), (("h", 3600), ("min", 60)), (("min", 60), ("s", 1)),
     ):  # fmt: skip
         if whole >= length:
             rest = whole % length // part

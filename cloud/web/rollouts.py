@@ -28,7 +28,7 @@ def rollout_view(engine: Engine, now: datetime, rules: Rules, present_s: float) 
         "reason": rollout.reason if rollout else "",
         "doors": [
             {
-                "name": door.device, "running": door.running, "wanted": door.asked, "step": door.step,
+                "name": door.device, "running": door.running, "wanted": door.asked, "step": door.step, "step_of": door.wanted,
                 "group": door.group if door.asked == release else None, "present": door.present,
                 "outcome": endings[door.device], "reason": reasons.get(door.device, ""),
             }

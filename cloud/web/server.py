@@ -1,11 +1,16 @@
 """Runs a site on an already listening socket, in whatever thread, until it is told to stop."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+
+from contract.errors import ContractError
+from contract.tls import CERTIFICATE, KEY
 
 BACKLOG = 128
 GOODBYE_S = 3
@@ -25,10 +30,26 @@ def listen(host: str, port: int) -> socket.socket:
     return door
 
 
-class WebServer:
-    """Uvicorn without its signal handlers; `make_site` gets the event that ends long answers."""
+def check_identity(identity: Path) -> None:
+    """Raises ContractError where `identity` has no sound certificate with its key."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(identity / CERTIFICATE, identity / KEY, password="")
+    except OSError as error:
+        raise ContractError(
+            f"cannot use {CERTIFICATE} and {KEY} in {identity} ({error.strerror or error}): "
+            "make them with `provisioning service web FOLDER --host NAME`"
+        ) from error
 
-    def __init__(self, make_site: Callable[[threading.Event], FastAPI], door: socket.socket) -> None:
+
+class WebServer:
+    """Uvicorn without its signal handlers; `make_site` gets the event that ends long answers.
+
+    With an `identity` folder it speaks TLS 1.2 or later, and nothing else.
+    """
+
+    def __init__(
+        self, make_site: Callable[[threading.Event], FastAPI], door: socket.socket, *, identity: Path | None = None
+    ) -> None:
         self._closing, self._door = threading.Event(), door
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -38,6 +59,8 @@ class WebServer:
                 server_header=False,
                 lifespan="on",
                 timeout_graceful_shutdown=GOODBYE_S,
+                ssl_certfile=identity / CERTIFICATE if identity else None,
+                ssl_keyfile=identity / KEY if identity else None,
             )
         )
 

@@ -101,6 +101,10 @@ def new_site(
         now = clock()
         return pages.learning(loop.retraining.outlook(now), loop.jobs.latest(LAST_JOBS), now)
 
+    @site.get("/label", include_in_schema=False)
+    def label() -> HTMLResponse:
+        return pages.label()
+
     @site.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return pages.docs()

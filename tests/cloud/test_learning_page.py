@@ -67,8 +67,14 @@ def test_metrics_that_are_no_scores_are_left_out() -> None:
 
 
 def test_times_and_differences_in_words() -> None:
-    spans = [timedelta(seconds=40), timedelta(minutes=3), timedelta(hours=2, minutes=5), timedelta(days=3, hours=4)]
+    spans = [
+        timedelta(seconds=40),
+        timedelta(seconds=111),
+        timedelta(minutes=3),
+        timedelta(hours=2, minutes=5),
+        timedelta(days=3, hours=4),
+    ]
     assert [duration(span.total_seconds()).replace("\N{NO-BREAK SPACE}", " ") for span in spans] == [
-        "40 s", "3 min", "2 h 5 min", "3 d 4 h",
+        "40 s", "1 min 51 s", "3 min", "2 h 5 min", "3 d 4 h",
     ]  # fmt: skip
     assert [points(one) for one in (0.0123, -0.02, 0.0001)] == ["+1.2", "\N{MINUS SIGN}2.0", "0.0"]

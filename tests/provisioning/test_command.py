@@ -24,6 +24,9 @@ def test_from_nothing_to_an_enrolled_device_and_back_by_hand(tmp_path: Path) -> 
     succeed(tmp_path, "ca", "ca")
     assert "mosquitto -c" in succeed(tmp_path, "broker", "broker", "--host", "localhost", "--run-as", "mosquitto")
     succeed(tmp_path, "service", "cloud", "cloud")
+    assert "service.web" in succeed(
+        tmp_path, "service", "web", "web", "--host", "cloud.example.org", "--host", "10.0.0.7"
+    )
     assert succeed(tmp_path, "csr", "door-1", "door") == "door/request.csr"
     token = succeed(tmp_path, "token", "door-1")
     succeed(tmp_path, "enrol", "--token", "-", "--csr", "door/request.csr", "--out", "door", typed=f"{token}\n")

@@ -39,4 +39,11 @@ document.addEventListener("click", (event) => {
   else if (button.dataset.close !== undefined) dialog.close(button.dataset.close);
 });
 
+function openNamed() {
+  const named = location.hash && document.getElementById(location.hash.slice(1));
+  if (named instanceof HTMLDetailsElement) named.open = true;
+}
+
+addEventListener("hashchange", openNamed);
+openNamed();
 keepCurrent();

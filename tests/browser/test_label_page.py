@@ -1,0 +1,137 @@
+"""The labeller's desk in a real Chromium, by keys and by clicks; its screenshots are kept under artefacts/."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from sqlalchemy import select
+
+from cloud.learning.labelling import Labelling
+from cloud.store import writing
+from cloud.store.blobs import BlobFolder
+from cloud.store.schema import labels
+from contract.crops import CropHeader
+from rehearsal.processes import wait_until
+from rehearsal.scene import Scene, write_clip
+from tests.browser.desk import Desk
+from tests.browser.test_page import complaints, open_page, photograph, text
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[CropHeader, bytes]]:
+    """What a door would have sent of a drawn clip."""
+    folder = tmp_path_factory.mktemp("crops")
+    write_clip(Scene("passage", seed=77, people=6, gap_s=1.2), folder / "door.mp4")
+    command = [sys.executable, "-m", "agent", "replay", folder / "door.mp4", "--line", "0.5,1,0.5,0", "--crops", folder]
+    subprocess.run([str(part) for part in command], check=True, timeout=100, capture_output=True)
+    found = sorted(path for path in folder.glob("*.json") if path.name != "door.truth.json")
+    return [
+        (CropHeader.from_parsed(json.loads(one.read_text())), one.with_suffix(".jpg").read_bytes()) for one in found
+    ]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    served = Desk(tmp_path)
+    yield served
+    served.close()
+
+
+def deliver(desk: Desk, crops: list[tuple[CropHeader, bytes]]) -> None:
+    """As the consumer stores them: pictures first, then rows."""
+    now, blobs = datetime.now(UTC), BlobFolder(desk.folder.parent / "blobs")
+    rows = [
+        {
+            "id": header.id, "device": header.device, "at": header.at, "claimed_at": None, "received_at": now,
+            "role": header.role.value, "window": header.window, "jpeg_digest": blobs.put(jpeg), "jpeg_bytes": len(jpeg),
+            "width": 64, "height": 64, "header": header.model_dump(mode="json"), "fingerprint": header.id.bytes,
+        }
+        for header, jpeg in crops
+    ]  # fmt: skip
+    with desk.engine.begin() as connection:
+        writing.touch_devices(connection, {header.device for header, _ in crops}, now)
+        writing.write_crops(connection, rows)
+
+
+def answers(desk: Desk) -> list[str | None]:
+    with desk.engine.connect() as connection:
+        return list(connection.execute(select(labels.c.answer).order_by(labels.c.at)).scalars())
+
+
+def press(browser: Chrome, keys: str) -> None:
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+
+
+def picture_shown(browser: Chrome) -> None:
+    wait_until(
+        lambda: browser.execute_script("return document.getElementById('picture').naturalWidth > 0")
+        and bool(browser.find_element(By.CSS_SELECTOR, "#box .over").get_attribute("x")),
+        within_s=10, what="the crop with its box",
+    )  # fmt: skip
+
+
+def sign_in(browser: Chrome, desk: Desk) -> None:
+    open_page(browser, f"{desk.address}label")
+    browser.execute_script("localStorage.clear()")
+    open_page(browser, f"{desk.address}label")
+    browser.find_element(By.ID, "name").send_keys("Ada")
+    browser.find_element(By.CSS_SELECTOR, "#who button").click()
+
+
+def test_labels_by_keys_and_by_clicks_with_undo(
+    browser: Chrome, desk: Desk, crops: list[tuple[CropHeader, bytes]]
+) -> None:
+    deliver(desk, crops)
+    sign_in(browser, desk)
+    picture_shown(browser)
+    width = browser.find_element(By.ID, "frame").size["width"]
+    assert width >= 512
+    photograph(browser, "label")
+    first = browser.find_element(By.ID, "picture").get_attribute("data-crop")
+    press(browser, "1")
+    browser.find_element(By.CSS_SELECTOR, '[data-answer="without_mask"]').click()
+    press(browser, "3")
+    wait_until(lambda: len(answers(desk)) == 3, within_s=10, what="three labels saved")
+    assert answers(desk) == ["with_mask", "without_mask", "mask_worn_incorrectly"]
+    for expected in (4, 5, 6):
+        press(browser, "z")
+        wait_until(lambda expected=expected: len(answers(desk)) == expected, within_s=10, what="an undo")  # type: ignore[misc]
+    wait_until(
+        lambda: browser.find_element(By.ID, "picture").get_attribute("data-crop") == first, within_s=10,
+        what="the first crop again",
+    )  # fmt: skip
+    assert Labelling(desk.engine).progress(datetime.now(UTC)).labelled == 0
+    press(browser, "?" + "0" * len(crops))
+    wait_until(lambda: "All done" in text(browser, "#idle-title"), within_s=10, what="the end of the crops")
+    photograph(browser, "label-done")
+    wait_until(
+        lambda: Labelling(desk.engine).progress(datetime.now(UTC)).labelled == len(crops), within_s=10, what="all saved"
+    )
+    assert complaints(browser) == []
+
+
+def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: list[tuple[CropHeader, bytes]]) -> None:
+    deliver(desk, crops)
+    sign_in(browser, desk)
+    open_page(browser, f"{desk.address}label", dark=True, phone=True)
+    picture_shown(browser)
+    photograph(browser, "label-phone-dark")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    browser.find_element(By.CSS_SELECTOR, '[data-answer="cannot_tell"]').click()
+    wait_until(lambda: answers(desk) == ["cannot_tell"], within_s=10, what="the answer saved")
+    assert complaints(browser) == []
+
+
+def test_the_empty_desk_says_where_crops_come_from(browser: Chrome, desk: Desk) -> None:
+    sign_in(browser, desk)
+    wait_until(lambda: "nothing to label yet" in text(browser, "#idle-title"), within_s=10, what="the empty desk")
+    photograph(browser, "label-empty")
+    assert complaints(browser) == []

@@ -1,0 +1,225 @@
+"""A snapshot to a candidate and the gate's word on it: always from the same base, on the base data and all crops so far."""
+
+import csv
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from agent.vision.detector import Detector
+from contract.errors import ContractError
+from contract.jobs import ClassScore, Comparison, Job, Point, Scores
+from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
+from trainer import environment
+from trainer.dataset import Split, read_split
+from trainer.evaluate import Report, evaluate
+from trainer.export import export
+from trainer.gate import NOT_ASKED, Cost, Pair, Result, difference, objections
+from trainer.golden import write_golden_frames
+from trainer.lease import Lease
+from trainer.link import Link
+from trainer.run import Recipe, Run, Source
+from trainer.snapshot import Composites, build, write_mix
+from trainer.worker import Verdict
+
+FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / MODEL_NAME
+SEED = 1
+TIMED = 24  # looks of each file, in turn, for their latency
+MIN_BOX = 0.05  # smaller faces are not judged: a door's are larger
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """How this trainer trains."""
+
+    base: Path
+    sources: tuple[Source, ...]
+    epochs: int
+    image_size: int | None  # px; None: the champion's
+    batch: int
+    rate: float
+    limit: int | None = None  # pictures of each data set
+
+    def candidate(
+        self, job: Job, link: Link, lease: Lease, champion: Mapping[str, bytes] | None, folder: Path
+    ) -> Verdict:
+        """Train, export, judge; what is in `folder` from an earlier attempt at the same job is used again."""
+        begun = time.monotonic()
+        lease.stage("data")
+        if not self.base.is_file():
+            raise ContractError(f"no base weights at {self.base}: name them with --base")
+        champion_model = _put(champion, folder / "champion")
+        size = self.image_size or read_manifest(champion_model).input_size
+        composites = _composites(job, link, lease, folder)
+        validation = [self._split(one.data, one.val) for one in self.sources if one.val]
+        data, kinds = write_mix(
+            folder / "mix", [self._split(one.data, one.train) for one in self.sources], composites.train, validation
+        )
+        run = Run(
+            folder / "run", (Source(data, "mix", "val"),),
+            Recipe(self.base.resolve(), self.epochs, size, self.batch, SEED, self.rate),
+        )  # fmt: skip
+        _train(run, lease)
+        lease.stage("export")
+        out = folder / "candidate"
+        whole = read_split(data, "val")
+        export(
+            run, calibration=read_split(data, "mix"), validation=whole, size=size, release=job.release, out=out,
+            wanted=lambda: lease.alive,
+        )  # fmt: skip
+        lease.require()
+        write_golden_frames(out / MODEL_NAME, whole)
+        lease.stage("evaluate")
+        comparisons, pairs = _compare(champion_model, out / MODEL_NAME, whole, composites, lease)
+        costs = _costs(champion_model, out / MODEL_NAME, whole)
+        lease.stage("gate")
+        found = objections(pairs, champion=costs[0], candidate=costs[1], seed=SEED)
+        files = {name: (out / name).read_bytes() for name in RELEASE_FILES}
+        notes = (
+            f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
+            *_gains(pairs),
+            f"a frame takes {costs[1].latency_ms:.1f} ms here, the champion's {costs[0].latency_ms:.1f} ms",
+            NOT_ASKED,
+            f"{self.epochs} epochs at {size} px; {(time.monotonic() - begun) / 60:.1f} minutes in all",
+        )  # fmt: skip
+        return Verdict(files, found, comparisons, notes, sha256(files[MODEL_NAME]).hexdigest())
+
+    def _split(self, data: Path, name: str) -> Split:
+        whole = read_split(data, name)
+        if self.limit is None or len(whole.images) <= self.limit:
+            return whole
+        spots = np.linspace(0, len(whole.images) - 1, self.limit).astype(int)
+        return Split(whole.name, tuple(whole.images[spot] for spot in spots))
+
+
+def _put(files: Mapping[str, bytes] | None, folder: Path) -> Path:
+    """The champion on disk; without files it is the factory's."""
+    if files is None:
+        return FACTORY
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME):
+        (folder / name).write_bytes(files[name])
+    return folder / MODEL_NAME
+
+
+def _composites(job: Job, link: Link, lease: Lease, folder: Path) -> Composites:
+    if job.snapshot is None:
+        raise ContractError("the job names no snapshot to learn from")
+    snapshot = link.snapshot(job.snapshot)
+    pictures = folder.parent.parent / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    fetched = 0
+
+    def crop(digest: str) -> bytes:
+        nonlocal fetched
+        path = pictures / f"{digest}.jpg"
+        if not path.exists() or sha256(path.read_bytes()).hexdigest() != digest:
+            path.write_bytes(link.picture(digest))
+        fetched += 1
+        lease.done(fetched, len(snapshot.examples))
+        return path.read_bytes()
+
+    shutil.rmtree(folder / "crops", ignore_errors=True)
+    return build(snapshot, crop, folder / "crops")
+
+
+def _train(run: Run, lease: Lease) -> None:
+    lease.stage("train", curve=lambda: curve(run))
+    if run.weights.is_file():  # an earlier attempt came further than this
+        return
+    resume = run.last.is_file()
+    run.save()
+    environment.run(
+        "train", "trainer.train", [run.folder.resolve(), *(["--resume"] if resume else [])],
+        wanted=lambda: _count(run, lease),
+    )  # fmt: skip
+    lease.require()
+
+
+def _count(run: Run, lease: Lease) -> bool:
+    if lease.alive:
+        lease.done(len(curve(run)), run.recipe.epochs)
+    return lease.alive
+
+
+def curve(run: Run) -> tuple[Point, ...]:
+    """The epochs that a training has finished so far, from its `results.csv`."""
+    try:
+        rows = list(csv.DictReader((run.folder / "fit" / "results.csv").read_text().splitlines()))
+        return tuple(
+            Point(
+                epoch=int(row["epoch"]), loss=sum(float(row[f"train/{part}_loss"]) for part in ("box", "cls", "dfl")),
+                map50=min(1.0, max(0.0, float(row["metrics/mAP50(B)"]))),
+            )
+            for row in rows
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or half a line
+        return ()
+
+
+def _compare(
+    champion: Path, candidate: Path, whole: Split, composites: Composites, lease: Lease
+) -> tuple[tuple[Comparison, ...], list[Pair]]:
+    splits = [("base data, validation", whole, tuple(range(len(whole.images))))]
+    if composites.judge:
+        splits.append(("own crops, control", composites.judge_split, composites.judge_groups))
+    steps, told = sum(2 * len(split.images) for _, split, _ in splits), 0
+
+    def progress(_part: int, _whole: int) -> None:
+        nonlocal told
+        told += 1
+        lease.done(told, steps)
+
+    comparisons, pairs = [], []
+    for name, split, groups in splits:
+        old, new = (evaluate(model, split, min_box=MIN_BOX, progress=progress) for model in (champion, candidate))
+        comparisons.append(Comparison(split=name, champion=_scores(old), candidate=_scores(new)))
+        pairs.append(Pair(name, groups, _result(old), _result(new)))
+    return tuple(comparisons), pairs
+
+
+def _scores(report: Report) -> Scores:
+    return Scores(
+        map50=report.map50, map50_95=report.map50_95, images=report.images,
+        per_class={
+            label: ClassScore(ap50=one.ap50, ap50_95=one.ap50_95, recall=one.recall, precision=one.precision)
+            for label, one in report.per_class.items()
+        },
+    )  # fmt: skip
+
+
+def _result(report: Report) -> Result:
+    return Result({label: one.recall for label, one in report.per_class.items()}, report.matches)
+
+
+def _gains(pairs: list[Pair]) -> list[str]:
+    found = [(pair.split, difference(pair, seed=SEED)) for pair in pairs]
+    return [
+        f"{split}: {100 * gain.estimate:+.1f} points mAP50-95 (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        for split, gain in found
+        if gain
+    ]
+
+
+def _costs(champion: Path, candidate: Path, split: Split) -> tuple[Cost, Cost]:
+    """Sizes, and the median latency of both looking in turn at the same pictures."""
+    detectors = [Detector.load(path) for path in (champion, candidate)]
+    took: list[list[float]] = [[], []]
+    for index in range(TIMED):
+        image = split.images[index % len(split.images)]
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise ContractError(f"cannot read the image {image}")
+        for times, detector in zip(took, detectors, strict=True):
+            begun = time.perf_counter()
+            detector.detect(pixels.astype(np.uint8))
+            times.append(1000 * (time.perf_counter() - begun))
+    return tuple(  # type: ignore[return-value]
+        Cost(path.stat().st_size, float(np.median(times)))
+        for path, times in zip((champion, candidate), took, strict=True)
+    )
