@@ -140,7 +140,7 @@ def test_the_fleet_page_is_whole_everywhere_and_says_what_became_of_each_door(br
     assert complaints(browser) == []
 
 
-@pytest.mark.parametrize("path", ["", "fleet", "learning", "docs"])
+@pytest.mark.parametrize("path", ["", "fleet", "learning", "label", "docs"])
 def test_every_page_has_the_same_navigation_that_fits_a_narrow_phone(browser: Chrome, desk: Desk, path: str) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}

@@ -245,7 +245,7 @@ def test_every_answer_forbids_inline_code_and_outside_hosts(cloud: Cloud, path: 
     assert "http" not in policy
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet", "/learning", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/fleet", "/learning", "/label", "/docs"])
 def test_pages_hold_no_inline_code_and_name_no_outside_host(cloud: Cloud, path: str) -> None:
     cloud.passes("front", 40)
     page = cloud.client.get(path).text
@@ -265,6 +265,8 @@ def test_the_api_describes_itself(cloud: Cloud) -> None:
         "/api/v1/doors", "/api/v1/counts", "/api/v1/quarantine", "/api/v1/service", "/api/v1/live", "/healthz",
         "/api/v1/jobs", "/api/v1/jobs/claim", "/api/v1/jobs/{job}/progress", "/api/v1/jobs/{job}/outcome",
         "/api/v1/rollout", "/api/v1/rollout/{verb}",
+        "/api/v1/labels", "/api/v1/labels/next", "/api/v1/labels/undo", "/api/v1/labels/progress",
+        "/api/v1/crops/{digest}.jpg", "/api/v1/crops/{crop}/header", "/api/v1/snapshots/{digest}",
         "/api/v1/releases/{release}/{name}", "/api/v1/releases/{release}/publish", "/api/v1/releases/prolong",
     }  # fmt: skip
     door = schema["components"]["schemas"]["Door"]
