@@ -1,5 +1,7 @@
 """One turn with the real libraries: labelled crops, a short training, conversion, the gate, a release, a door that runs it."""
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,7 +30,7 @@ pytestmark = [pytest.mark.trainer, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "house", cloud_settings=CLOUD)
+    house = House(tmp_path / "house", cloud_settings=f"{CLOUD}lease_s = 10\n")
     house.found_releases()
     house.broker.start()
     house.start_cloud()
@@ -77,15 +79,22 @@ def test_a_real_short_training_becomes_a_release_that_a_door_runs(house: House, 
     wait_until(lambda: bool(house.ask("jobs")), within_s=20, what="the training being due")
     secret = tmp_path / "token"
     secret.write_text(token)
-    done = trainer(
+    work = (
         "work", "--cloud", house.page, "--token-file", secret, "--keys", house.trainer_keys, "--folder", tmp_path / "work",
-        "--data", data, "--epochs", "2", "--batch", "8", "--name", "gpu-box", "--once",
+        "--data", data, "--epochs", "3", "--batch", "8", "--name", "gpu-box", "--once",
     )  # fmt: skip
+    first = house.start("trainer", "trainer", *work)
+    wait_until(lambda: len(house.ask("jobs")[0]["curve"]) >= 1, within_s=120, what="the first epoch")
+    os.killpg(first.process.pid, signal.SIGKILL)  # a power cut in the middle
+    first.process.wait()
+    done = trainer(*work)
     assert done.returncode == 0, done.stderr[-3000:]
     (job,) = house.ask("jobs")
     outcome = job["outcome"]
     assert (job["state"], job["release"], job["champion"], outcome["objections"]) == ("published", 3, 2, [])
-    assert [point["epoch"] for point in job["curve"]] == [1, 2]
+    assert job["attempt"] == 2  # the second found the same job, and what the first had left of it
+    assert [point["epoch"] for point in job["curve"]] == [1, 2, 3]
+    assert "resum" in done.stdout.lower()
     assert [pair["split"] for pair in outcome["comparisons"]] == ["base data, validation", "own crops, control"]
     assert all(pair["candidate"]["map50"] > pair["champion"]["map50"] for pair in outcome["comparisons"])
     house.start_door(Doorway("door-1", clip, LINES["passage"]))
