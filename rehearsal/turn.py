@@ -27,6 +27,7 @@ check_every_s = 3
 """
 LEARNING = "[learning]\ncrops = true\nwindow_s = 20\nbudget = 12\n"
 EPOCHS = 4
+PICTURES = 700  # of the base data that take part, so that a turn stays short
 DRAWN = 240  # pictures to train with besides the crops, where no photographs are at hand
 
 
@@ -71,7 +72,8 @@ class Turn:
         options = [part for one in data for part in ("--data", one)]
         self._trainer = self._house.start(
             "trainer", "trainer", "work", "--cloud", self._house.page.rstrip("/"), "--token-file", token,
-            "--keys", self._house.trainer_keys, "--work", work, "--epochs", str(EPOCHS), "--once", *options,
+            "--keys", self._house.trainer_keys, "--folder", work, "--epochs", str(EPOCHS), "--limit", str(PICTURES),
+            "--name", "rehearsal-trainer", "--once", *options,
         )  # fmt: skip
         ended: list[dict[str, Any]] = []
 

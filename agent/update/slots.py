@@ -16,6 +16,7 @@ from contract.wire import Count, Wire
 
 STARTS = 2  # starts of a release on trial; after them it is rolled back
 STATE_LIMIT = 64 * 1024
+DENIED_MOST = 500
 STATE_NAME = "state.json"
 COPY_NAME = "state.json.bak"
 _NEXT = {
@@ -150,16 +151,22 @@ class Slots:
         return state
 
     def roll_back(self, reason: str) -> State:
-        """Give the wanted release up for good: its digest is never taken again."""
+        """Give the wanted release up for good: its digest is never taken again, unless those bytes run here anyway."""
 
         def rule(now: State) -> State:
-            try:
-                denied = (*now.denied, read_manifest(self.model(now.wanted)).digest)
-            except ContractError:
-                denied = now.denied
-            return now.to(Step.ROLLED_BACK, denied=denied, reason=reason[:300])
+            digest = self._digest(self.model(now.wanted))
+            good = self.model(now.good) if now.good else self.factory
+            new = (digest,) if digest and digest != self._digest(good) else ()
+            return now.to(Step.ROLLED_BACK, denied=(*now.denied, *new)[-DENIED_MOST:], reason=reason[:300])
 
         return self.change(rule)
+
+    def _digest(self, model: Path) -> str:
+        """Of a whole model; "" for another."""
+        try:
+            return read_manifest(model).digest
+        except ContractError:
+            return ""
 
     def _note(self, reason: str) -> None:
         with suppress(OSError):

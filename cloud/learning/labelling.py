@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Select, delete, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, exists, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -52,6 +52,7 @@ class Progress:
     waiting: int
     labelled: int
     by_answer: dict[Answer, int]
+    by_labeller: dict[str, int]
     last_hour: int
 
 
@@ -143,11 +144,14 @@ class Labelling:
         with self._engine.connect() as connection:
             whole = connection.execute(select(func.count()).select_from(crops)).scalar_one()
             standing = _current().subquery()
-            tally = {row[0]: row[1] for row in connection.execute(_tally(standing))}
+            tally = {row[0]: row[1] for row in connection.execute(_tally(standing.c.answer))}
+            people = {row[0]: row[1] for row in connection.execute(_tally(standing.c.labeller))}
             lately = select(func.count()).select_from(standing).where(standing.c.at > now - timedelta(hours=1))
             last_hour = connection.execute(lately).scalar_one()
         done = sum(tally.values())
-        return Progress(whole - done, done, {answer: tally.get(answer.value, 0) for answer in Answer}, last_hour)
+        return Progress(
+            whole - done, done, {answer: tally.get(answer.value, 0) for answer in Answer}, people, last_hour
+        )
 
     def since(self, at: datetime | None) -> Labels:
         """What the trigger must know: standing answers that teach, and those of them given after `at`."""
@@ -185,8 +189,8 @@ def _current() -> Select[Any]:
     return select(labels).where(labels.c.answer.is_not(None), ~exists().where(undo.c.undoes == labels.c.id))
 
 
-def _tally(standing: Any) -> Select[Any]:
-    return select(standing.c.answer, func.count()).group_by(standing.c.answer)
+def _tally(column: ColumnElement[Any]) -> Select[Any]:
+    return select(column, func.count()).group_by(column).order_by(func.count().desc(), column)
 
 
 def _has_label() -> Any:

@@ -66,6 +66,7 @@ class ProgressAnswer(BaseModel):
     waiting: int
     labelled: int
     by_answer: dict[Answer, int]
+    by_labeller: dict[str, int]
     last_hour: int
 
 

@@ -12,7 +12,7 @@ from cloud.config import CloudSettings
 from cloud.counts.cells import HOUR
 from cloud.counts.claims import LEAST_PASSES
 from cloud.learning.jobs import JobRow
-from cloud.learning.labelling import GUIDELINE
+from cloud.learning.labelling import GUIDELINE, Progress
 from cloud.learning.retraining import Outlook
 from cloud.web.answers import ShareAnswer
 from cloud.web.learning import charts, headline, measures
@@ -92,11 +92,11 @@ class Pages:
             "fleet.html", view=view, clock=lambda at: clock(at, now, self._views.zone), map50=map50_by_split
         )
 
-    def learning(self, outlook: Outlook, jobs: Sequence[JobRow], now: datetime) -> HTMLResponse:
+    def learning(self, outlook: Outlook, labelled: Progress, jobs: Sequence[JobRow], now: datetime) -> HTMLResponse:
         """How far it is to the next training, the job in flight and the last ones."""
         lease = timedelta(seconds=self._settings.retraining.lease_s)
         return self._page(
-            "learning.html", outlook=outlook, headline=headline(outlook), now=now, lease=lease,
+            "learning.html", outlook=outlook, labelled=labelled, headline=headline(outlook), now=now, lease=lease,
             clock=lambda at: clock(at, now, self._views.zone), charts=charts, measures=measures,
             running=next((job for job in jobs if job.ended_at is None), None),
             ended=[job for job in jobs if job.ended_at is not None], names=NAMES,

@@ -99,7 +99,8 @@ def new_site(
     @site.get("/learning", include_in_schema=False)
     def learning() -> HTMLResponse:
         now = clock()
-        return pages.learning(loop.retraining.outlook(now), loop.jobs.latest(LAST_JOBS), now)
+        labelled = loop.labelling.progress(now)
+        return pages.learning(loop.retraining.outlook(now), labelled, loop.jobs.latest(LAST_JOBS), now)
 
     @site.get("/label", include_in_schema=False)
     def label() -> HTMLResponse:

@@ -301,24 +301,49 @@ def test_a_full_disk_is_tried_again_and_spoils_nothing(
     assert slots(small).choose() == FACTORY_MODEL
 
 
+OTHER = FACTORY_MODEL.read_bytes() + b"\0"  # another model, that looks like the factory's
+
+
 def test_two_starts_without_a_confirmation_roll_back_and_deny_the_model(
     repository: Repository, settings: UpdateSettings
 ) -> None:
-    repository.add(2, release_files(2))
+    repository.add(2, release_files(2, model=OTHER))
     update(settings, 2)
     slots(settings).begin_trial(2)
     assert slots(settings).choose() == slots(settings).model(2)
     assert slots(settings).choose() == FACTORY_MODEL
     assert slots(settings).read().step is Step.ROLLED_BACK
-    repository.add(3, release_files(3))
+    repository.add(3, release_files(3, model=OTHER))
     with pytest.raises(ContractError, match="rolled back here before"):
         update(settings, 3)
+
+
+def test_the_bytes_that_run_here_are_never_denied(repository: Repository, settings: UpdateSettings) -> None:
+    """A way back, published as old bytes under a higher number, must stay open after two power cuts."""
+    repository.add(2, release_files(2))
+    update(settings, 2)
+    slots(settings).begin_trial(2)
+    slots(settings).roll_back("two power cuts")
+    assert slots(settings).read().denied == ()
+    repository.add(3, release_files(3))
+    assert update(settings, 3) == "release 3 is staged"
+
+
+def test_a_spoiled_cache_of_signed_metadata_is_fetched_again(repository: Repository, settings: UpdateSettings) -> None:
+    repository.add(2, release_files(2))
+    update(settings, 2)
+    repository.add(3, release_files(3))
+    spoiled = [path for path in (settings.folder / "tuf").rglob("*.json") if not path.is_symlink()]
+    assert len(spoiled) >= 5
+    for path in spoiled:
+        path.write_bytes(bytes(100))  # as a power cut may leave it: tuf writes without fsync
+    assert update(settings, 3) == "release 3 is staged"
 
 
 def good_and_denied(repository: Repository, settings: UpdateSettings) -> None:
     """Release 2 is good, release 3 (other bytes) is denied."""
     repository.add(2, release_files(2))
-    repository.add(3, release_files(3, model=FACTORY_MODEL.read_bytes() + b"\0"))
+    repository.add(3, release_files(3, model=OTHER))
     update(settings, 2)
     slots(settings).begin_trial(2)
     slots(settings).confirm()

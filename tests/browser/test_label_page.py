@@ -1,8 +1,5 @@
 """The labeller's desk in a real Chromium, by keys and by clicks; its screenshots are kept under artefacts/."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,27 +11,21 @@ from selenium.webdriver.common.by import By
 from sqlalchemy import select
 
 from cloud.learning.labelling import Labelling
-from cloud.store import writing
 from cloud.store.blobs import BlobFolder
 from cloud.store.schema import labels
-from contract.crops import CropHeader
 from rehearsal.processes import wait_until
 from rehearsal.scene import Scene, write_clip
 from tests.browser.desk import Desk
 from tests.browser.test_page import complaints, open_page, photograph, text
+from tests.cloud.crop_kit import Sent, crops_of, store_rows
 
 
 @pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[CropHeader, bytes]]:
+def crops(tmp_path_factory: pytest.TempPathFactory) -> list[Sent]:
     """What a door would have sent of a drawn clip."""
     folder = tmp_path_factory.mktemp("crops")
     write_clip(Scene("passage", seed=77, people=6, gap_s=1.2), folder / "door.mp4")
-    command = [sys.executable, "-m", "agent", "replay", folder / "door.mp4", "--line", "0.5,1,0.5,0", "--crops", folder]
-    subprocess.run([str(part) for part in command], check=True, timeout=100, capture_output=True)
-    found = sorted(path for path in folder.glob("*.json") if path.name != "door.truth.json")
-    return [
-        (CropHeader.from_parsed(json.loads(one.read_text())), one.with_suffix(".jpg").read_bytes()) for one in found
-    ]
+    return crops_of(folder / "door.mp4", folder / "sent")
 
 
 @pytest.fixture
@@ -44,20 +35,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     served.close()
 
 
-def deliver(desk: Desk, crops: list[tuple[CropHeader, bytes]]) -> None:
-    """As the consumer stores them: pictures first, then rows."""
-    now, blobs = datetime.now(UTC), BlobFolder(desk.folder.parent / "blobs")
-    rows = [
-        {
-            "id": header.id, "device": header.device, "at": header.at, "claimed_at": None, "received_at": now,
-            "role": header.role.value, "window": header.window, "jpeg_digest": blobs.put(jpeg), "jpeg_bytes": len(jpeg),
-            "width": 64, "height": 64, "header": header.model_dump(mode="json"), "fingerprint": header.id.bytes,
-        }
-        for header, jpeg in crops
-    ]  # fmt: skip
-    with desk.engine.begin() as connection:
-        writing.touch_devices(connection, {header.device for header, _ in crops}, now)
-        writing.write_crops(connection, rows)
+def deliver(desk: Desk, crops: list[Sent]) -> None:
+    blobs = BlobFolder(desk.folder.parent / "blobs")
+    for _, jpeg in crops:
+        blobs.put(jpeg)
+    store_rows(desk.engine, crops, datetime.now(UTC))
 
 
 def answers(desk: Desk) -> list[str | None]:
@@ -86,9 +68,7 @@ def sign_in(browser: Chrome, desk: Desk) -> None:
     browser.find_element(By.CSS_SELECTOR, "#who button").click()
 
 
-def test_labels_by_keys_and_by_clicks_with_undo(
-    browser: Chrome, desk: Desk, crops: list[tuple[CropHeader, bytes]]
-) -> None:
+def test_labels_by_keys_and_by_clicks_with_undo(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
     sign_in(browser, desk)
     picture_shown(browser)
@@ -118,7 +98,7 @@ def test_labels_by_keys_and_by_clicks_with_undo(
     assert complaints(browser) == []
 
 
-def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: list[tuple[CropHeader, bytes]]) -> None:
+def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
     sign_in(browser, desk)
     open_page(browser, f"{desk.address}label", dark=True, phone=True)

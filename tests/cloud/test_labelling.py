@@ -13,9 +13,9 @@ from cloud.learning.labelling import Given, Labelling, TakenError, UnknownCropEr
 from cloud.learning.snapshots import Snapshots, use_of
 from cloud.store.blobs import BlobFolder
 from cloud.store.schema import labels
-from cloud.store.writing import touch_devices, write_crops
 from contract.crops import CropHeader, Role
 from contract.dataset import SNAPSHOT_LIMIT, Answer, Snapshot, Use
+from tests.cloud.crop_kit import store_rows
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ADA, BOB = "Ada", "Bob"
@@ -33,25 +33,10 @@ def crop(number: int, role: Role = Role.PRIORITY, device: str = "front") -> Crop
     )  # fmt: skip
 
 
-def store(engine: Engine, *headers: CropHeader) -> None:
-    with engine.begin() as connection:
-        touch_devices(connection, {one.device for one in headers}, NOW)
-        write_crops(
-            connection,
-            [
-                {
-                    "id": one.id, "device": one.device, "at": one.at, "claimed_at": None, "received_at": NOW,
-                    "role": one.role.value, "window": one.window, "jpeg_digest": one.jpeg_digest, "jpeg_bytes": 9,
-                    "width": 64, "height": 64, "header": one.model_dump(mode="json"), "fingerprint": one.id.bytes,
-                }
-                for one in headers
-            ],
-        )  # fmt: skip
-
-
 @pytest.fixture
 def desk(engine: Engine) -> Labelling:
-    store(engine, *(crop(number, Role.CONTROL if number % 2 else Role.PRIORITY) for number in range(1, 7)))
+    sent = [(crop(number, Role.CONTROL if number % 2 else Role.PRIORITY), bytes([number])) for number in range(1, 7)]
+    store_rows(engine, sent, NOW)
     return Labelling(engine, random=lambda: Random(1))
 
 
@@ -75,7 +60,7 @@ def test_an_answer_is_kept_once_and_its_crop_does_not_come_again(desk: Labelling
     assert held not in {one.id.int for one in desk.take(ADA, 6, later(3))}
     progress = desk.progress(later(4))
     assert (progress.labelled, progress.waiting, progress.last_hour) == (1, 5, 1)
-    assert progress.by_answer[Answer.WITH_MASK] == 1
+    assert (progress.by_answer[Answer.WITH_MASK], progress.by_labeller) == (1, {ADA: 1})
 
 
 def test_a_crop_that_another_holds_or_has_labelled_is_refused(desk: Labelling) -> None:

@@ -1,28 +1,21 @@
 """The oracle finds the frame a crop was cut from, and says what was drawn there."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from contract.crops import CropHeader
 from contract.dataset import Answer
 from rehearsal.oracle import Sight, answers
 from rehearsal.scene import Scene, truth_path, write_clip
+from tests.cloud.crop_kit import crops_of
 
 
 def test_the_oracle_answers_what_was_drawn(tmp_path: Path) -> None:
     scene, clip = Scene("passage", seed=77, people=6, gap_s=1.2), tmp_path / "door.mp4"
     write_clip(scene, clip)
-    command = [sys.executable, "-m", "agent", "replay", clip, "--line", "0.5,1,0.5,0", "--crops", tmp_path / "crops"]
-    subprocess.run([str(part) for part in command], check=True, timeout=100, capture_output=True)
-    sights = [
-        Sight(CropHeader.from_parsed(json.loads(path.read_text())), path.with_suffix(".jpg").read_bytes())
-        for path in sorted((tmp_path / "crops").glob("*.json"))
-    ]
+    sights = [Sight(header, jpeg) for header, jpeg in crops_of(clip, tmp_path / "crops")]
     assert len(sights) >= 4
     found = answers(sights, clip)
     drawn = {one.label for one in scene.passes()}

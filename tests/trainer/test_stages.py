@@ -49,9 +49,8 @@ def data(folder: Path) -> Path:
     return folder / "scenes" / "data.yaml"
 
 
-@pytest.fixture(scope="module")
-def base(folder: Path) -> Path:
-    """Random weights: what is learned here is nothing; that it goes through is the point."""
+def make_random_base(folder: Path) -> Path:
+    """Random weights: what is learned from them is nothing; that they go through is the point."""
     path = folder / "base.npz"
     python = environment.folder("train") / "bin" / "python"
     code = folder / "make_base.py"
@@ -62,6 +61,11 @@ def base(folder: Path) -> Path:
     )
     assert path.is_file(), done.stderr
     return path
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> Path:
+    return make_random_base(folder)
 
 
 @pytest.fixture(scope="module")
