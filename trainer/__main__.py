@@ -6,6 +6,7 @@ import logging
 import platform
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from trainer import environment
 from trainer.dataset import read_split
 from trainer.run import Recipe, Run, Source
 
-BASE = Path(__file__).parent / "base" / "weights.npz"
+BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="the run folder")
     train.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
     train.set_defaults(stage=_train)
+
+    base = stages.add_parser("base", help="an int8 file of ours to the float weights that trainings start from")
+    base.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
+    base.add_argument("--data", type=Path, required=True, metavar="DATA.yaml", help="typical pictures")
+    base.add_argument("--split", default="train")
+    base.add_argument("--out", type=Path, required=True, metavar="WEIGHTS.npz")
+    base.set_defaults(stage=_base)
 
     export = stages.add_parser("export", help="a finished run to int8 TFLite, manifest and model card")
     export.add_argument("run", type=Path, help="the run folder")
@@ -139,6 +147,16 @@ def _new_run(options: argparse.Namespace) -> Run:
         dict(_repeat(text) for text in options.repeat),
     )  # fmt: skip
     return Run(options.out, sources, recipe)
+
+
+def _base(options: argparse.Namespace) -> None:
+    from contract.release import read_manifest
+    from trainer.base import recover
+
+    size = read_manifest(options.model).input_size
+    with tempfile.TemporaryDirectory() as work:
+        recover(options.model, read_split(options.data, options.split), size, Path(work), options.out)
+    print(f"wrote {options.out}")
 
 
 def _export(options: argparse.Namespace) -> None:
