@@ -57,7 +57,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _turn(options: argparse.Namespace) -> None:
     oracle = os.environ.get("ORACLE", "") not in ("", "0")
-    turn.run(folder=ROOT / ".demo" / "loop", photographs=_photographs(), port=options.port, oracle=oracle)
+    turn.run(folder=ROOT / ".demo" / "loop", port=options.port, oracle=oracle)
 
 
 def _photographs() -> Path | None:

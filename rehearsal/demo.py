@@ -98,14 +98,14 @@ def start(house: House, doors: Sequence[Doorway]) -> None:
     house.wait_online()
 
 
-def drawn_doors(clips: Path, *, settings: str) -> list[Doorway]:
-    """The doors whose clips are drawn, once; `settings` goes into each door's file."""
+def drawn_doors(clips: Path, *, settings: str, fashion: float = 0.0) -> list[Doorway]:
+    """The doors whose clips are drawn, once; `settings` goes into each door's file, `fashion` into the scene."""
     doors = []
     for name, kind, seed in SCENES:
-        clip = clips / f"{name}-{_scene_version()}.mp4"
+        clip = clips / f"{name}{'-new-season' if fashion else ''}-{_scene_version()}.mp4"
         if not truth_path(clip).is_file():
             say(f"drawing the clip of door {name}: {PEOPLE} people")
-            write_clip(Scene(kind, seed=seed, people=PEOPLE), clip, progress=_progress)
+            write_clip(Scene(kind, seed=seed, people=PEOPLE, fashion=fashion), clip, progress=_progress)
         doors.append(Doorway(name, clip, LINES[kind], settings=settings))
     return doors
 

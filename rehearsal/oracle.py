@@ -19,7 +19,7 @@ from contract.dataset import Answer
 from rehearsal.scene import truth_path
 
 LABELLER = "oracle (drawn truth)"
-ALIKE = 14.0  # grey levels: the most a crop differs from the frame it was cut from, JPEG noise included
+ALIKE = 22.0  # grey levels: the most a crop differs from the frame it was cut from, JPEG noise included
 NEAR_FILL = 6  # grey levels: what JPEG makes of the fill
 OVERLAP = 0.35  # IoU of the crop's box with the drawn face, from which the face is meant
 STEP = 2  # every second pixel is looked at

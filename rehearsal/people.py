@@ -1,6 +1,6 @@
 """Draw people with faces and masks as sprites: the actors of the generated door scene."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -37,7 +37,7 @@ class Look:
     hair_style: Literal["short", "long", "bald", "cap", "bun"]
     shirt: Colour
     mask: Colour
-    pattern: Literal["plain", "dots", "stripes"]
+    pattern: Literal["plain", "dots", "stripes", "portrait"]
     glasses: bool
     beard: bool
     yaw: float  # -1..1, how far the features are turned to a side
@@ -60,6 +60,12 @@ def random_look(rng: np.random.Generator) -> Look:
         yaw=float(rng.uniform(-0.55, 0.55)),
         slim=float(rng.uniform(0.92, 1.08)),
     )
+
+
+def in_fashion(look: Look) -> Look:
+    """The same person with the mask of a new season: skin-coloured, with a lower face printed on it."""
+    blue, green, red = (min(255, round(1.06 * channel)) for channel in look.skin)
+    return replace(look, mask=(blue, green, red), pattern="portrait")
 
 
 def draw_person(look: Look, wear: Wear, view: View, rng: np.random.Generator) -> Pixels:
@@ -263,11 +269,27 @@ def _mask(image: Pixels, look: Look, wear: Wear) -> None:
         for x in range(int(cx - wide * 1.4), int(cx + wide * 1.4), 18):
             for y in range(int(min(ys)), int(max(ys)), 18):
                 cv2.circle(detail, (x, y), 4, _bgra(look.mask, 0.45), -1, cv2.LINE_AA)
-    gap, shade = (12, 0.55) if look.pattern == "stripes" else (int(half * 0.27), 0.86)
-    for y in range(int(min(ys)) + gap, int(max(ys)), gap):
-        cv2.line(detail, (0, y), (image.shape[1], y + 4), _bgra(look.mask, shade), 3, cv2.LINE_AA)
+    if look.pattern == "portrait":
+        _portrait(detail, look, mid, min(ys), max(ys))
+    else:
+        gap, shade = (12, 0.55) if look.pattern == "stripes" else (int(half * 0.27), 0.86)
+        for y in range(int(min(ys)) + gap, int(max(ys)), gap):
+            cv2.line(detail, (0, y), (image.shape[1], y + 4), _bgra(look.mask, shade), 3, cv2.LINE_AA)
     image[inside > 0] = detail[inside > 0]
     cv2.polylines(image, [np.round(shape).astype(np.int32)], True, _bgra(look.mask, 0.75), 2, cv2.LINE_AA)
+
+
+def _portrait(image: Pixels, look: Look, mid: float, top: float, bottom: float) -> None:
+    """A printed nose and a printed smile, where others have a plain mask."""
+    half, high = HALF_FACE, bottom - top
+    for side in (-1, 1):
+        spot = (mid + side * half * 0.1, top + high * 0.3)
+        _ellipse(image, spot, (half * 0.06, half * 0.04), _bgra(look.mask, 0.5))
+    lips = tuple(float(value) for value in np.array(look.mask) * (0.5, 0.48, 0.85))
+    cv2.ellipse(
+        image, (round(mid), round(top + high * 0.5)), (round(half * 0.42), round(high * 0.16)), 0, 15, 165, (*lips, 255.0), 9,
+        cv2.LINE_AA,
+    )  # fmt: skip
 
 
 def _glasses(image: Pixels, look: Look) -> None:

@@ -10,7 +10,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rehearsal.people import CANVAS, FACE_CENTRE, HALF_FACE, Pixels, View, Wear, draw_person, face_box, random_look
+from rehearsal.people import (
+    CANVAS,
+    FACE_CENTRE,
+    HALF_FACE,
+    Pixels,
+    View,
+    Wear,
+    draw_person,
+    face_box,
+    in_fashion,
+    random_look,
+)
 
 WIDTH, HEIGHT = 640, 480
 Kind = Literal["passage", "entrance"]
@@ -80,8 +91,13 @@ class Walker:
 class Scene:
     """A door with people, reproducible from its seed: frames with their faces, and the true passes."""
 
-    def __init__(self, kind: Kind, *, seed: int, people: int = 20, fps: float = 15.0, gap_s: float = 2.4) -> None:
+    def __init__(
+        self, kind: Kind, *, seed: int, people: int = 20, fps: float = 15.0, gap_s: float = 2.4, fashion: float = 0.0
+    ) -> None:  # fmt: skip
         self.kind: Kind = kind
+        self._fashion = (
+            fashion  # the share of people whose mask, if they have one, is of a season nobody has trained on
+        )
         self.fps = fps
         self.line = LINES[kind]
         self._rng = np.random.default_rng([seed, len(kind)])
@@ -163,6 +179,8 @@ class Scene:
         label = LABELS[rng.choice(3, p=[0.62, 0.24, 0.14])]
         wear: Wear = {"with_mask": "covered", "without_mask": "bare"}.get(label) or INCORRECT[rng.integers(4)]  # type: ignore[assignment]
         look = random_look(rng)
+        if self._fashion and rng.random() < self._fashion:
+            look = in_fashion(look)
         extent = WIDTH if self.kind == "passage" else HEIGHT
         margin = 120.0
         speed = float(rng.uniform(95, 190) if self.kind == "passage" else rng.uniform(70, 130)) * (
@@ -216,12 +234,14 @@ def truth_path(clip: Path) -> Path:
     return clip.with_suffix(".truth.json")
 
 
-def write_dataset(folder: Path, *, images: int, seed: int, progress: Progress | None = None) -> None:
+def write_dataset(
+    folder: Path, *, images: int, seed: int, fashion: float = 0.0, progress: Progress | None = None
+) -> None:  # fmt: skip
     """Write labelled frames of many scenes as a YOLO data set, for training: no two from one scene are neighbours."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     names = []
-    for name, frame, faces in _samples(images, seed):
+    for name, frame, faces in _samples(images, seed, fashion):
         cv2.imwrite(str(folder / "images" / f"{name}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, 88])
         rows = [_yolo_row(face) for face in faces if face.visible >= 0.55]
         (folder / "labels" / f"{name}.txt").write_text("".join(rows))
@@ -233,11 +253,11 @@ def write_dataset(folder: Path, *, images: int, seed: int, progress: Progress | 
     (folder / "data.yaml").write_text(f"path: .\ntrain: all.txt\nval: all.txt\nnames:\n{listed}")
 
 
-def _samples(images: int, seed: int) -> Iterator[tuple[str, Pixels, list[Face]]]:
+def _samples(images: int, seed: int, fashion: float) -> Iterator[tuple[str, Pixels, list[Face]]]:
     made, number = 0, 0
     while made < images:
         kind: Kind = "passage" if number % 3 else "entrance"
-        scene = Scene(kind, seed=seed + number, people=10, gap_s=0.9)
+        scene = Scene(kind, seed=seed + number, people=10, gap_s=0.9, fashion=fashion)
         for index in range(12, scene.frames, 24):
             frame, faces = scene.render(index)
             if faces or index % 5 == 0:

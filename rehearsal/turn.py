@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from contract.labels import LABELS as LABEL_NAMES
 from rehearsal.demo import drawn_doors, say, start
 from rehearsal.house import Doorway, House
 from rehearsal.oracle import LABELLER, label_all
@@ -26,9 +27,9 @@ cool_down_s = 0
 check_every_s = 3
 """
 LEARNING = "[learning]\ncrops = true\nwindow_s = 20\nbudget = 12\n"
-EPOCHS = 4
-PICTURES = 700  # of the base data that take part, so that a turn stays short
-DRAWN = 240  # pictures to train with besides the crops, where no photographs are at hand
+EPOCHS = 6
+FASHION = 0.5  # of the people at the doors wear a mask that the factory model has never seen
+FIT, JUDGE = 240, 80  # drawn pictures to learn from besides the crops, and to judge on
 
 
 class Turn:
@@ -63,17 +64,16 @@ class Turn:
         say(f"2 of 4, labels: it is your turn: open {page} and label {LABELS} crops (keys 1 2 3 0 ?)")
         self._until(self._labelled, within_s=3600, what=f"{LABELS} labels")
 
-    def training(self, data: Sequence[str], work: Path) -> dict[str, Any]:
+    def training(self, data: Path, work: Path) -> dict[str, Any]:
         """A real short training; returns the job as it ended."""
         token = self._house.folder / "trainer.token"
         token.touch(mode=0o600)
         token.write_text(self._house.token("trainer"))
         say(f"3 of 4, training: {EPOCHS} epochs, then int8, then the gate; curves at {self._house.page}learning")
-        options = [part for one in data for part in ("--data", one)]
         self._trainer = self._house.start(
             "trainer", "trainer", "work", "--cloud", self._house.page.rstrip("/"), "--token-file", token,
-            "--keys", self._house.trainer_keys, "--folder", work, "--epochs", str(EPOCHS), "--limit", str(PICTURES),
-            "--name", "rehearsal-trainer", "--once", *options,
+            "--keys", self._house.trainer_keys, "--folder", work, "--epochs", str(EPOCHS), "--name", "rehearsal-trainer",
+            "--data", data, "--once",
         )  # fmt: skip
         ended: list[dict[str, Any]] = []
 
@@ -131,21 +131,21 @@ class Turn:
         print(f"  {text}", flush=True)
 
 
-def run(*, folder: Path, photographs: Path | None, port: int, oracle: bool) -> None:
-    """One turn. With `oracle` it labels by the drawn truth and ends by itself. Raises RehearsalError."""
+def run(*, folder: Path, port: int, oracle: bool) -> None:
+    """One turn, all of it drawn. With `oracle` it labels by the drawn truth and ends by itself. Raises RehearsalError."""
     enough = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: enough.set())
     begun = time.monotonic()
-    doors = drawn_doors(folder.parent / "clips", settings=LEARNING)
-    data = _base_data(folder.parent / "drawn", photographs)
+    doors = drawn_doors(folder.parent / "clips", settings=LEARNING, fashion=FASHION)
+    data = _base_data(folder.parent / "drawn")
     shutil.rmtree(folder, ignore_errors=True)
     house = House(folder, port=port, cloud_settings=CLOUD)
     house.found_releases()
     turn = Turn(house, doors, oracle=oracle, enough=enough)
     try:
         start(house, doors)
-        say(f"open {house.page}")
+        say(f"a new season: half of the people wear masks with a face printed on them; open {house.page}")
         turn.crops()
         turn.labels()
         job = turn.training(data, folder / "trainer")
@@ -177,14 +177,20 @@ def verdict(job: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in outcome["notes"])])
 
 
-def _base_data(drawn: Path, photographs: Path | None) -> list[str]:
-    """What the trainer learns from besides the crops, as `--data` values."""
-    if photographs and (photographs / "masks" / "data.yaml").is_file():
-        return [f"{photographs / 'masks' / 'data.yaml'}"]
-    if not (drawn / "data.yaml").is_file():
-        say(f"no photographs here: drawing {DRAWN} pictures to train with")
-        write_dataset(drawn, images=DRAWN, seed=50_000, progress=_progress)
-    return [f"{drawn / 'data.yaml'}"]
+def _base_data(folder: Path) -> Path:
+    """Pictures to learn from besides the crops, of the old season; and to judge on, of the new one. All are drawn."""
+    version = f"{FIT}-{JUDGE}-{FASHION:g}"
+    data = folder / version / "data.yaml"
+    if not data.is_file():
+        say(f"drawing {FIT} pictures of the old season to learn from, and {JUDGE} of the new one to judge on")
+        write_dataset(data.parent / "fit", images=FIT, seed=50_000, progress=_progress)
+        write_dataset(data.parent / "judge", images=JUDGE, seed=70_000, fashion=FASHION, progress=_progress)
+        for name in ("fit", "judge"):
+            images = (data.parent / name / "all.txt").read_text().replace("./", f"./{name}/")
+            (data.parent / f"{name}.txt").write_text(images)
+        names = "".join(f"  {index}: {label}\n" for index, label in enumerate(LABEL_NAMES))
+        data.write_text(f"path: .\ntrain: fit.txt\nval: judge.txt\nnames:\n{names}")
+    return data
 
 
 def _progress(done: int, total: int) -> None:

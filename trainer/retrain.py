@@ -84,6 +84,7 @@ class Retraining:
             f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
             *_gains(pairs),
             f"a frame takes {costs[1].latency_ms:.1f} ms here, the champion's {costs[0].latency_ms:.1f} ms",
+            "own crops are judged as they came, eyes filled: that flatters a candidate which learned from such crops",
             NOT_ASKED,
             f"{self.epochs} epochs at {size} px; {(time.monotonic() - begun) / 60:.1f} minutes in all",
         )  # fmt: skip
