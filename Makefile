@@ -20,7 +20,7 @@ demo-loop: trainer-environments ## one turn of the learning loop: crops, labels,
 test: ## all tests that need no torch and no TensorFlow (also installs PostgreSQL and Chromium)
 	@./deploy/setup.sh test
 	@$(MAKE) --no-print-directory check
-	$(PYTHON) -m pytest -m "not trainer" -n auto --maxprocesses 4 --dist loadfile
+	$(PYTHON) -m pytest tests/story tests/browser tests -m "not trainer" -n auto --maxprocesses 4 --dist loadfile
 
 test-trainer: trainer-environments ## real training and conversion on a tiny set, in environments outside the checkout
 	$(PYTHON) -m pytest -m trainer

@@ -16,7 +16,7 @@ from rehearsal.oracle import LABELLER, label_all
 from rehearsal.processes import Child, RehearsalError
 from rehearsal.scene import write_dataset
 
-LABELS = 90  # that make a training due in this demo
+LABELS = 100  # that make a training due in this demo
 CLOUD = f"""
 canary_soak_s = 10
 answer_within_s = 300
@@ -26,7 +26,7 @@ new_labels = {LABELS}
 cool_down_s = 0
 check_every_s = 3
 """
-LEARNING = "[learning]\ncrops = true\nwindow_s = 20\nbudget = 12\n"
+LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 30\n"
 EPOCHS = 6
 FASHION = 0.5  # of the people at the doors wear a mask that the factory model has never seen
 FIT, JUDGE = 240, 80  # drawn pictures to learn from besides the crops, and to judge on

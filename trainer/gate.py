@@ -12,6 +12,7 @@ from trainer.scores import Matches, map50_95
 DRAWS = 1_000
 WORST = -0.01  # the lower bound of the mAP50-95 difference must lie above
 RECALL_LOSS, RARE_RECALL_LOSS = 0.03, 0.05
+LEAST_FACES = 20  # of a class in a split: with fewer, one face more or less would decide
 GROWTH = 1.1  # of size and latency
 RARE = Label.MASK_WORN_INCORRECTLY
 NOT_ASKED = (
@@ -87,6 +88,20 @@ def difference(pair: Pair, *, seed: int, draws: int = DRAWS) -> Difference | Non
     return Difference(estimate, float(low), float(high))
 
 
+def too_few(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Where recall was not judged, in words."""
+    return tuple(
+        f"{pair.split}: {_faces(pair, label)} faces {label.value}, too few to judge what share is found"
+        for pair in pairs
+        for label in pair.champion.recall
+        if _faces(pair, label) < LEAST_FACES
+    )
+
+
+def _faces(pair: Pair, label: Label) -> int:
+    return int(pair.champion.matches[label].positives.sum()) if label in pair.champion.matches else 0
+
+
 def _about(pair: Pair, gain: Difference | None) -> list[str]:
     if gain is None:
         return [f"{pair.split}: there is no labelled face to judge on"]
@@ -99,6 +114,8 @@ def _about(pair: Pair, gain: Difference | None) -> list[str]:
             f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}); less than {-100 * WORST:g} must be certain"
         )
     for label, before in pair.champion.recall.items():
+        if _faces(pair, label) < LEAST_FACES:
+            continue
         allowed = RARE_RECALL_LOSS if label is RARE else RECALL_LOSS
         after = pair.candidate.recall.get(label, 0.0)
         if before - after > allowed + 1e-9:

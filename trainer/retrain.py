@@ -19,7 +19,7 @@ from trainer import environment
 from trainer.dataset import Split, read_split
 from trainer.evaluate import Report, evaluate
 from trainer.export import export
-from trainer.gate import NOT_ASKED, Cost, Pair, Result, difference, objections
+from trainer.gate import NOT_ASKED, Cost, Pair, Result, difference, objections, too_few
 from trainer.golden import write_golden_frames
 from trainer.lease import Lease
 from trainer.link import Link
@@ -83,6 +83,7 @@ class Retraining:
         notes = (
             f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
             *_gains(pairs),
+            *too_few(pairs),
             f"a frame takes {costs[1].latency_ms:.1f} ms here, the champion's {costs[0].latency_ms:.1f} ms",
             "own crops are judged as they came, eyes filled: that flatters a candidate which learned from such crops",
             NOT_ASKED,
