@@ -26,10 +26,10 @@ new_labels = {LABELS}
 cool_down_s = 0
 check_every_s = 3
 """
-LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 30\n"
+LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 15\n"
 EPOCHS = 6
 FASHION = 0.5  # of the people at the doors wear a mask that the factory model has never seen
-FIT, JUDGE = 240, 80  # drawn pictures to learn from besides the crops, and to judge on
+FIT, JUDGE = 240, 240  # drawn pictures to learn from besides the crops, and to judge on
 
 
 class Turn:
