@@ -70,7 +70,7 @@ def publish_a_champion_that_knows_nothing(house: House, token: str, data: Path, 
 
 def test_a_real_short_training_becomes_a_release_that_a_door_runs(house: House, tmp_path: Path) -> None:
     clip, data = tmp_path / "door.mp4", tmp_path / "scenes" / "data.yaml"
-    write_clip(Scene("passage", seed=77, people=10, gap_s=1.2), clip)
+    write_clip(Scene("passage", seed=77, people=18, gap_s=1.2), clip)  # enough passes for control and priority
     write_dataset(data.parent, images=24, seed=91_000)
     token = house.token("machines")
     publish_a_champion_that_knows_nothing(house, token, data, tmp_path)
