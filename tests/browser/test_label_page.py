@@ -98,6 +98,38 @@ def test_labels_by_keys_and_by_clicks_with_undo(browser: Chrome, desk: Desk, cro
     assert complaints(browser) == []
 
 
+LATE = """
+const real = window.fetch;
+let came, saved;
+const arrived = new Promise((done) => (came = done)), kept = new Promise((done) => (saved = done));
+window.fetch = async (address, wish) => {
+  if (address.includes("/labels/next")) {
+    const reply = await real(address, wish);
+    came();
+    await kept;
+    return reply;
+  }
+  if (address !== "/api/v1/labels") return real(address, wish);
+  await arrived;
+  const reply = await real(address, wish);
+  saved();
+  return reply;
+};
+"""  # crops were asked for before an answer was saved, and come after it
+
+
+def test_crops_that_come_late_are_not_shown_twice(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
+    deliver(desk, crops)
+    sign_in(browser, desk)
+    picture_shown(browser)
+    browser.execute_script(LATE)
+    press(browser, "0" * len(crops))
+    wait_until(lambda: "All done" in text(browser, "#idle-title"), within_s=10, what="the end of the crops")
+    wait_until(lambda: len(answers(desk)) == len(crops), within_s=10, what="all saved")
+    assert answers(desk) == ["not_a_face"] * len(crops)
+    assert complaints(browser) == []
+
+
 def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
     sign_in(browser, desk)

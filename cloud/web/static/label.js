@@ -31,7 +31,8 @@ async function more() {
   try {
     const answer = await fetch(`/api/v1/labels/next?${new URLSearchParams({ labeller, count: AHEAD })}`);
     if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
-    const known = new Set([...queue, ...unsaved].map((one) => one.crop));
+    // a reply may be older than the answers saved meanwhile, so what was answered here stays answered
+    const known = new Set([...queue, ...given.map((one) => one.crop)].map((one) => one.crop));
     const fresh = (await answer.json()).filter((one) => !known.has(one.crop));
     for (const one of fresh) {
       new Image().src = one.picture; // into the browser's cache
@@ -144,6 +145,8 @@ async function undo() {
     }
     given.pop();
     at("saving").textContent = "";
+    const already = queue.findIndex((one) => one.crop === told.crop);
+    if (already >= 0) queue.splice(already, 1);
     queue.unshift(told);
     show();
     progress();
