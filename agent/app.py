@@ -41,6 +41,7 @@ TICK_S = 0.1
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
 COMMIT_S = 1.0  # the longest an event waits for its commit
 CLOCK_STEP_S = 30.0  # a wall clock that was set by more than this makes the last report's time wrong
+REPORT_EVERY = 6  # heartbeats between two reports of the same
 
 log = logging.getLogger("agent")
 
@@ -78,6 +79,7 @@ class Door:
         )  # fmt: skip
         self._told: object = None  # what the cloud was last told of this door's release
         self._clock_offset = 0.0
+        self._beats = 0
         self._begun = time.monotonic()
         self._counted: deque[PassEvent] = deque()
         self._fault: BaseException | None = None
@@ -106,6 +108,7 @@ class Door:
                 break
             if now - beat >= self._settings.broker.heartbeat_s:
                 self._uplink.heartbeat(self._heartbeat("online"))
+                self._beats += 1
                 beat = now
         self._camera.close()
         self._keeper.close()
@@ -147,12 +150,16 @@ class Door:
         self._tell()
 
     def _tell(self) -> None:
-        """Report at every change, after every connect, and when the clock was set: the newest report counts."""
+        """Report at every change, after every connect, when the clock was set, and now and then: the newest report counts.
+
+        Now and then, since a broker drops what comes before the cloud has ever listened.
+        """
         offset = time.time() - time.monotonic()
         if abs(offset - self._clock_offset) > CLOCK_STEP_S:
             self._clock_offset = offset
         manifest, standing = self._detector.manifest, self._keeper.standing()
-        news = (standing, manifest.release, self._uplink.connections, self._clock_offset)
+        turn = self._beats // REPORT_EVERY
+        news = (standing, manifest.release, self._uplink.connections, self._clock_offset, turn)
         if news == self._told:
             return
         report = Reported(

@@ -14,6 +14,7 @@ WORST = -0.01  # the lower bound of the mAP50-95 difference must lie above
 RECALL_LOSS, RARE_RECALL_LOSS = 0.03, 0.05
 LEAST_FACES = 20  # of a class in a split: with fewer, one face more or less would decide
 GROWTH = 1.1  # of size and latency
+UNFELT_MS = 0.5  # a difference in latency that no door feels, and that a clock hardly tells from noise
 RARE = Label.MASK_WORN_INCORRECTLY
 NOT_ASKED = (
     "not compared: the loss by int8 against the float network, false alarms on empty frames, memory of an accelerator"
@@ -33,7 +34,7 @@ class Cost:
     """What a file takes to run."""
 
     size: int  # bytes
-    latency_ms: float
+    latency_ms: float  # of the network alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ def objections(
     found = [] if pairs else ["there are no images to judge on"]
     for pair in pairs:
         found += _about(pair, difference(pair, seed=seed, draws=draws))
-    for what, old, new, unit in (
-        ("is larger", champion.size / 1e6, candidate.size / 1e6, "MB"),
-        ("is slower", champion.latency_ms, candidate.latency_ms, "ms"),
+    for what, old, new, unit, unfelt in (
+        ("is larger", champion.size / 1e6, candidate.size / 1e6, "MB", 0.0),
+        ("is slower", champion.latency_ms, candidate.latency_ms, "ms", UNFELT_MS),
     ):
-        if new > GROWTH * old:
+        if new > GROWTH * old and new - old > unfelt:
             found.append(f"it {what}: {new:.2f} {unit} against {old:.2f}, at most {GROWTH:g} times as much is allowed")
     return tuple(found)
 

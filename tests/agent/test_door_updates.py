@@ -171,6 +171,13 @@ def test_a_door_without_an_update_url_says_what_it_runs_and_why_it_stays(site: S
     assert site.cloud.last.digest == json.loads(FACTORY_MODEL.with_name(MANIFEST_NAME).read_text())["digest"]
 
 
+def test_a_report_that_nobody_heard_is_said_again(site: Site) -> None:
+    site.start()
+    site.wait_told(OLD, "idle")
+    site.cloud.reports.clear()
+    site.wait_told(OLD, "idle", within_s=20)
+
+
 def test_old_foreign_and_broken_wishes_are_ignored_and_a_reconnect_is_answered(site: Site) -> None:
     site.start()
     site.cloud.want(OLD, number=5, sampling=SamplingPlan(window_s=10, budget=1))

@@ -101,6 +101,16 @@ def test_size_and_latency_may_grow_by_a_tenth(cost: Cost, word: str) -> None:
     assert said([pair(same, same, 10)], Cost(2_200_000, 22.0)) == ()
 
 
+def test_a_fraction_of_a_millisecond_is_no_objection_to_a_tiny_network() -> None:
+    same = result([True] * 10)
+    told = [
+        objections([pair(same, same, 10)], champion=Cost(1, 0.7), candidate=Cost(1, after), seed=1, draws=300)
+        for after in (1.1, 1.3)
+    ]
+    assert told[0] == ()
+    assert told[1] == ("it is slower: 1.30 ms against 0.70, at most 1.1 times as much is allowed",)
+
+
 def test_nothing_to_judge_on_is_an_objection() -> None:
     assert said([]) == ("there are no images to judge on",)
     assert said([pair(Result({}, {}), Result({}, {}), 3)]) == ("field: there is no labelled face to judge on",)
