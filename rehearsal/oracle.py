@@ -13,9 +13,9 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from agent.learning.privacy import FILL
 from contract.crops import CropHeader
 from contract.dataset import Answer
+from contract.eyes import FILL
 from rehearsal.scene import truth_path
 
 LABELLER = "oracle (drawn truth)"

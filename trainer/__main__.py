@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--rate", type=float, default=0.0015, help="of learning, at its highest")
     train.add_argument("--scale", type=float, default=0.5, help="show pictures 1 - SCALE to 1 + SCALE times their size")
+    train.add_argument("--mixup", type=float, default=0.0, help="share of pictures that are laid over another")
+    train.add_argument("--eyes", type=float, default=0.0, help="share of faces shown with their eyes filled")
     train.add_argument(
         "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
     )
@@ -140,11 +142,12 @@ def _new_run(options: argparse.Namespace) -> Run:
     if not any(source.val for source in sources):
         raise ContractError("no data set has a validation split: name one as DATA.yaml:TRAIN:VAL")
     sources = tuple(Source(source.data.resolve(), source.train, source.val) for source in sources)
-    if not 0 <= options.scale < 1:
-        raise ContractError(f"--scale lies between 0 and 1, not {options.scale:g}")
+    for name in ("scale", "mixup", "eyes"):
+        if not 0 <= getattr(options, name) < 1:
+            raise ContractError(f"--{name} lies between 0 and 1, not {getattr(options, name):g}")
     recipe = Recipe(
         options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
-        dict(_repeat(text) for text in options.repeat),
+        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes,
     )  # fmt: skip
     return Run(options.out, sources, recipe)
 

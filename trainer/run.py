@@ -41,6 +41,8 @@ class Recipe:
     rate: float = 0.0015  # of learning, at its highest
     scale: float = 0.5  # pictures are shown 1 - scale to 1 + scale times their size
     repeat: dict[str, int] = field(default_factory=dict)  # pictures with this label are listed so many times
+    mixup: float = 0.0  # share of pictures that are laid over another
+    eyes: float = 0.0  # share of faces shown with their eyes filled, as in the crops that doors send
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Run:
             "rate": self.recipe.rate,
             "scale": self.recipe.scale,
             "repeat": self.recipe.repeat,
+            "mixup": self.recipe.mixup,
+            "eyes": self.recipe.eyes,
         }
 
     def _base(self) -> dict[str, Any]:

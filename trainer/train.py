@@ -18,6 +18,7 @@ from ultralytics.utils.torch_utils import unwrap_model  # noqa: E402
 
 from contract.labels import LABELS  # noqa: E402
 from trainer import network  # noqa: E402
+from trainer.augment import fill_eyes  # noqa: E402
 from trainer.dataset import join  # noqa: E402
 from trainer.run import Run  # noqa: E402
 
@@ -37,9 +38,9 @@ def train(run: Run, *, resume: bool = False) -> None:
         "seed": recipe.seed, "deterministic": True, "device": "0" if cuda else "cpu", "amp": cuda,
         "workers": 2, "plots": False, "val": True, "save": True, "cache": "ram",
         "optimizer": "AdamW", "lr0": recipe.rate, "lrf": 0.02, "cos_lr": True, "warmup_epochs": min(2.0, recipe.epochs / 5), "weight_decay": 0.0005,
-        "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02,
+        "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02, "mixup": recipe.mixup,
     }  # fmt: skip
-    trainer = _Trainer(base=recipe.base, overrides=overrides)
+    trainer = _Trainer(base=recipe.base, eyes=recipe.eyes, overrides=overrides)
     trainer.train()
     best = torch.load(trainer.best, map_location="cpu", weights_only=False)  # written by ourselves a moment ago
     network.save(best.get("ema") or best["model"], run.weights)
@@ -48,8 +49,8 @@ def train(run: Run, *, resume: bool = False) -> None:
 class _Trainer(DetectionTrainer):
     """ultralytics' trainer, starting from plain arrays."""
 
-    def __init__(self, *, base: Path, overrides: dict[str, Any]) -> None:
-        self._base = base
+    def __init__(self, *, base: Path, eyes: float, overrides: dict[str, Any]) -> None:
+        self._base, self._eyes = base, eyes
         super().__init__(overrides=overrides)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> network.Network:
@@ -60,6 +61,13 @@ class _Trainer(DetectionTrainer):
             fitting = network.load(model, self._base)
             print(f"base {self._base.name}: {fitting} of {len(model.state_dict())} tensors fit", flush=True)
         return model
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        dataset = super().build_dataset(img_path, mode, batch)
+        if mode == "train" and self._eyes:
+            read = dataset.get_image_and_label  # what mosaic and mixup take their pictures from, too
+            dataset.get_image_and_label = lambda index: fill_eyes(read(index), self._eyes)
+        return dataset
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from agent.vision.geometry import Box
-from agent.vision.yolo import GREY, Pixels
+from agent.vision.yolo import Pixels
 from contract.errors import ContractError
+from contract.eyes import BAND_BESIDE, BAND_BOTTOM, BAND_TOP, FILL
 
-FILL = (GREY, GREY, GREY)  # BGR; one constant for eyes and for other faces, the one that the network knows as nothing
 CONTEXT = 2.0  # sides of the crop in sides of the face
 LARGEST_SIDE = 320  # px of the crop
 LEAST_SIDE = 8  # px of the crop, and of the face in the frame: below it nobody can tell how a mask is worn
@@ -19,11 +19,6 @@ LARGEST_FRAME = 4096  # px
 SCALE_STEPS = 16  # a larger crop shrinks by a multiple of 1/16, so that its pixels map back to the frame exactly
 LARGEST_BYTES = 60_000
 QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20, 10)
-
-# The eye band as shares of the face's box (tune: wider covers bowed, tilted and tightly boxed heads, lower hides the nose).
-BAND_TOP = 0.05
-BAND_BOTTOM = 0.54
-BAND_BESIDE = 0.15  # beyond the box on each side, of its width
 OTHERS_AROUND = 0.10  # beyond another face's box on each side, of its side
 FACE_HEIGHT = 1.3  # least height in widths of a whole face, where the frame's edge cuts it
 HIDDEN_MOST = 0.5  # of the face: covered by others' fills beyond this, there is nothing left to label

@@ -16,6 +16,7 @@ from agent.vision.yolo import Pixels
 from cloud.ingest.jpeg import Picture, require_plain_jpeg
 from contract.crops import CROP_LIMIT, HEADER_LIMIT
 from contract.errors import ContractError
+from contract.eyes import FILL
 from rehearsal.scene import Face, Scene
 
 WIDTH, HEIGHT = 640, 480
@@ -263,4 +264,4 @@ def assert_eyes_are_grey(cut: Cutout, face: Face) -> None:
     high = (face.box[3] - face.box[1]) * cut.scale
     left, right = (round((x - cut.origin[0]) * cut.scale) for x in (face.box[0], face.box[2]))
     eyes = picture[round(top + 0.2 * high) : round(top + 0.45 * high), max(0, left) : right]
-    assert abs(eyes.astype(int) - privacy.FILL[0]).max() <= 25  # what JPEG rings beside the fill's edges
+    assert abs(eyes.astype(int) - FILL[0]).max() <= 25  # what JPEG rings beside the fill's edges

@@ -25,8 +25,8 @@ def truth(image: int, kind: int, x: float, width: float = 20.0) -> dict[str, Any
     return {"image_id": image, "category_id": kind, "bbox": [x, 10.0, width, 20.0], "share": width / 100}
 
 
-def found(image: int, kind: int, x: float, score: float, width: float = 20.0) -> dict[str, Any]:
-    return truth(image, kind, x, width) | {"score": score}
+def found(image: int, kind: int, x: float, score: float, width: float = 20.0, said: bool = True) -> dict[str, Any]:
+    return truth(image, kind, x, width) | {"score": score, "said": said}
 
 
 def score(truths: list[dict[str, Any]], founds: list[dict[str, Any]], min_box: float = 0.0) -> module.Report:
@@ -54,6 +54,14 @@ def test_recall_and_precision_are_taken_at_the_operating_threshold() -> None:
     one = score(truths, founds).per_class[Label.WITH_MASK]
     assert one.recall == pytest.approx(2 / 4)
     assert one.precision == pytest.approx(2 / 3)
+
+
+def test_every_score_of_a_face_is_ranked_but_only_what_is_said_is_decided() -> None:
+    truths = [truth(image, 0, 10) for image in range(2)]
+    founds = [found(0, 0, 10, 0.9), found(1, 1, 10, 0.8), found(1, 0, 10, 0.6, said=False)]
+    one = score(truths, founds).per_class[Label.WITH_MASK]
+    assert one.ap50 == pytest.approx(1.0)
+    assert one.recall == 1 / 2
 
 
 def test_a_box_that_is_off_counts_at_half_overlap_but_not_at_nine_tenths() -> None:
