@@ -1,7 +1,10 @@
 """YOLO data sets on disk: what a `data.yaml` lists, resolved to files, and several of them joined for one training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -45,11 +48,60 @@ def label_path(image: Path) -> Path:
     return image.parent.parent / "labels" / f"{image.stem}.txt"
 
 
-def labels_in(image: Path) -> set[Label]:
-    """The labels that occur in `image`."""
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A labelled face: centre and size in the unit square of its image."""
+
+    label: Label
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def read_faces(image: Path) -> tuple[Face, ...]:
+    """The labelled faces of `image`; none where it has no file of labels.
+
+    Raises ContractError that names file and line where a row is not `class x y w h` with one of our classes and a centre
+    and size in the unit square.
+    """
     rows = label_path(image)
     listed = rows.read_text().splitlines() if rows.exists() else []
-    return {LABELS[int(row.split()[0])] for row in listed if row.strip()}
+    return tuple(_face(rows, number, row) for number, row in enumerate(listed, start=1) if row.strip())
+
+
+def labels_in(image: Path) -> set[Label]:
+    """The labels that occur in `image`. Raises ContractError for a row that is none."""
+    return {face.label for face in read_faces(image)}
+
+
+def survey(split: Split, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """What a split holds: numbers of images and faces, and a digest of all their bytes in listing order.
+
+    Reads every image and every label, so that what is wrong is found before hours of training.
+    Raises ContractError for an image that does not decode, a row of labels that is none, or a split without a face.
+    """
+    import cv2  # not needed to list files
+
+    digest, counts, empty = sha256(), dict.fromkeys(LABELS, 0), 0
+    for number, image in enumerate(split.images, start=1):
+        if cv2.imread(str(image), cv2.IMREAD_COLOR) is None:
+            raise ContractError(f"cannot read the image {image}: take it off the list, or bring it back whole")
+        faces = read_faces(image)
+        for face in faces:
+            counts[face.label] += 1
+        empty += not faces
+        labels = label_path(image)
+        digest.update(image.read_bytes() + (labels.read_bytes() if labels.exists() else b""))
+        if progress:
+            progress(number, len(split.images))
+    if not any(counts.values()):
+        raise ContractError(f"split '{split.name}' has {len(split.images)} images and no labelled face")
+    faces_by_label = {label.value: count for label, count in counts.items()}
+    return {
+        "split": split.name, "images": len(split.images), "without_a_face": empty, "faces": faces_by_label,
+        "sha256": digest.hexdigest(),
+    }  # fmt: skip
 
 
 def join(folder: Path, sets: list[tuple[Path, str, str]], repeat: dict[str, int]) -> Path:
@@ -70,6 +122,18 @@ def join(folder: Path, sets: list[tuple[Path, str, str]], repeat: dict[str, int]
     names = {index: label.value for index, label in enumerate(LABELS)}
     joined.write_text(yaml.safe_dump({"path": str(folder), "train": "train.txt", "val": "val.txt", "names": names}))
     return joined
+
+
+def _face(rows: Path, number: int, row: str) -> Face:
+    try:
+        kind, x, y, width, height = (float(part) for part in row.split())
+        if kind not in range(len(LABELS)):
+            raise ValueError(f"class {kind:g}")  # noqa: TRY301 - one message for every fault of a row
+        if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1):
+            raise ValueError("a centre or a size outside the unit square")  # noqa: TRY301
+    except ValueError as error:
+        raise ContractError(f"{rows}, line {number}: expected `class x y w h` ({error})") from error
+    return Face(LABELS[int(kind)], x, y, width, height)
 
 
 def _images(target: Path) -> tuple[Path, ...]:

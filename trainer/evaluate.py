@@ -22,7 +22,7 @@ from agent.vision.detector import Detection, Detector
 from agent.vision.yolo import Pixels
 from contract.errors import ContractError
 from contract.labels import LABELS, Label
-from trainer.dataset import Split, label_path
+from trainer.dataset import Split, read_faces
 from trainer.scores import Matches
 
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
@@ -85,6 +85,21 @@ def evaluate(
     Raises ContractError for unreadable images or labels.
     """
     detector = Detector.load(model, thresholds=dict.fromkeys(LABELS, LOWEST), runtime=runtime)
+    return score(detector.detect, split, thresholds=detector.manifest.thresholds, min_box=min_box, progress=progress)
+
+
+def score(
+    detect: Callable[[Pixels], list[Detection]],
+    split: Split,
+    *,
+    thresholds: dict[Label, float],
+    min_box: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """As `evaluate`, for anything that finds faces in a BGR image; `thresholds` are the operating ones.
+
+    `detect` should answer down to the confidence LOWEST, or the curves end early.
+    """
     truth, found = [], []
     for index, image in enumerate(split.images):
         pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
@@ -92,10 +107,10 @@ def evaluate(
             raise ContractError(f"cannot read the image {image}")
         height, width = pixels.shape[:2]
         truth.extend(_truth(image, index, width, height))
-        found.extend(_found(detector.detect(_as_pixels(pixels)), index, width, height))
+        found.extend(_found(detect(_as_pixels(pixels)), index, width, height))
         if progress:
             progress(index + 1, len(split.images))
-    return _score(truth, found, len(split.images), min_box, detector.manifest.thresholds)
+    return _score(truth, found, len(split.images), min_box, thresholds)
 
 
 def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
@@ -103,23 +118,16 @@ def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
 
 
 def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
-    labels = label_path(image)
-    rows = labels.read_text().split("\n") if labels.exists() else []
-    boxes = []
-    for number, row in enumerate(rows, start=1):
-        if not row.strip():
-            continue
-        try:
-            kind, x, y, w, h = (float(part) for part in row.split())
-            if int(kind) not in range(len(LABELS)):
-                raise ValueError(f"class {kind:g}")  # noqa: TRY301 - one message for every fault of a row
-        except ValueError as error:
-            raise ContractError(f"{labels}, line {number}: expected `class x y w h` ({error})") from error
-        corner = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-        boxes.append(
-            {"image_id": index, "category_id": int(kind), "bbox": corner, "share": w * width / max(width, height)}
-        )
-    return boxes
+    return [
+        {
+            "image_id": index, "category_id": LABELS.index(face.label), "share": face.width * width / max(width, height),
+            "bbox": [
+                (face.x - face.width / 2) * width, (face.y - face.height / 2) * height,
+                face.width * width, face.height * height,
+            ],
+        }
+        for face in read_faces(image)
+    ]  # fmt: skip
 
 
 def _found(detections: list[Detection], index: int, width: int, height: int) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ class Detector:
         boxes, scores = decode(maps, self._thresholds)
         kept = suppress(boxes, scores, iou=NMS_IOU)
         height, width = pixels.shape[:2]
-        found = _detections(boxes[kept], scores[kept], placement, (width, height))
+        found = detections(boxes[kept], scores[kept], placement, (width, height))
         self._last = _Seen(maps, placement, (width, height), found)
         return found
 
@@ -74,7 +74,7 @@ class Detector:
         last = self._last
         boxes, scores = decode(last.maps, [FAINT] * len(LABELS), below=self._thresholds)
         kept = suppress(boxes, scores, iou=NMS_IOU, most=FAINT_MOST)
-        found = _detections(boxes[kept], scores[kept], last.placement, last.size)
+        found = detections(boxes[kept], scores[kept], last.placement, last.size)
         return [one for one in found if all(one.box.iou(other.box) <= NMS_IOU for other in last.found)]
 
 
@@ -88,7 +88,8 @@ class _Seen:
     found: list[Detection]
 
 
-def _detections(boxes: Floats, scores: Floats, placement: Placement, size: tuple[int, int]) -> list[Detection]:
+def detections(boxes: Floats, scores: Floats, placement: Placement, size: tuple[int, int]) -> list[Detection]:
+    """Boxes (n, 4) in input px and class scores (n, classes) of a frame of `size` (width, height) px, in its unit square."""
     spot = np.array([placement.left, placement.top] * 2, np.float32)
     corners = (boxes - spot) / placement.scale / np.array(size * 2, np.float32)
     return [

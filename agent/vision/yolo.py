@@ -32,6 +32,10 @@ class Scale:
     step: float
     zero: int
 
+    def floats(self, values: Int8) -> Floats:
+        """The numbers that `values` stand for."""
+        return np.asarray((values.astype(np.float32) - self.zero) * self.step, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Maps:
@@ -82,18 +86,20 @@ def decode(
         kept = np.flatnonzero(reached)
         if not kept.size:
             continue
-        values = (logits[kept].astype(np.float32) - level.class_scale.zero) * level.class_scale.step
-        scores.append(1 / (1 + np.exp(-values)))
-        bins = level.boxes.reshape(rows * columns, 4, BINS)[kept].astype(np.float32) * level.box_scale.step
-        weights = np.exp(bins - bins.max(axis=2, keepdims=True))
-        sides = (weights @ np.arange(BINS, dtype=np.float32)) / weights.sum(axis=2) * level.stride
-        centre = (
-            np.stack([kept % columns, kept // columns], axis=1).astype(np.float32) * level.stride + level.stride / 2
-        )
-        boxes.append(np.concatenate([centre - sides[:, :2], centre + sides[:, 2:]], axis=1))
+        scores.append(1 / (1 + np.exp(-level.class_scale.floats(logits[kept]))))
+        bins = level.box_scale.floats(level.boxes.reshape(rows * columns, 4, BINS)[kept])
+        boxes.append(corners(bins, kept, columns, level.stride))
     if not boxes:
         return np.empty((0, 4), np.float32), np.empty((0, len(thresholds)), np.float32)
     return np.concatenate(boxes), np.concatenate(scores)
+
+
+def corners(bins: Floats, cells: npt.NDArray[np.intp], columns: int, stride: int) -> Floats:
+    """Boxes (n, 4) as corners in input px, from the distance logits (n, 4, BINS) of `cells` in a map of `columns`."""
+    weights = np.exp(bins - bins.max(axis=2, keepdims=True))
+    sides = (weights @ np.arange(BINS, dtype=np.float32)) / weights.sum(axis=2) * stride
+    centre = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32) * stride + stride / 2
+    return np.concatenate([centre - sides[:, :2], centre + sides[:, 2:]], axis=1)
 
 
 def suppress(boxes: Floats, scores: Floats, *, iou: float, most: int = 100) -> npt.NDArray[np.intp]:
