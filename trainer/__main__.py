@@ -8,26 +8,27 @@ import signal
 import sys
 import tempfile
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.errors import ContractError, TryAgainError
 from contract.labels import LABELS
 from trainer import environment
 from trainer.dataset import read_split
-from trainer.run import Recipe, Run, Source
+from trainer.run import CONFIG, SURVEY, Recipe, Run, Source
 
 BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
+FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / "model.tflite"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 with one line on stderr that says what to do."""
+    """Run the command; returns the exit code: 0, 1 where the gate objects, or 2 with one line on stderr that says what to do."""
     options = _parser().parse_args(arguments)
     try:
-        options.stage(options)
+        return options.stage(options) or 0
     except (ContractError, TryAgainError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,25 +42,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     setup.set_defaults(stage=_environments)
 
+    dataset = stages.add_parser(
+        "dataset", help="read every image and label of data sets: count, digest, find what is wrong"
+    )
+    _add_recipe(dataset)
+    dataset.set_defaults(stage=_dataset)
+
     train = stages.add_parser("train", help="fit yolov5n; writes a run folder")
-    train.add_argument(
-        "--data", action="append", default=[], metavar="DATA.yaml[:TRAIN[:VAL]]", help="a YOLO data set; repeatable"
-    )
-    train.add_argument("--base", type=Path, help="weights to start from, .npz")
-    train.add_argument("--epochs", type=int, default=50)
-    train.add_argument("--image-size", type=int, default=256, help="px, a multiple of 32")
-    train.add_argument("--batch", type=int, default=16)
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--rate", type=float, default=0.0015, help="of learning, at its highest")
-    train.add_argument("--scale", type=float, default=0.5, help="show pictures 1 - SCALE to 1 + SCALE times their size")
-    train.add_argument("--mixup", type=float, default=0.0, help="share of pictures that are laid over another")
-    train.add_argument("--eyes", type=float, default=0.0, help="share of faces shown with their eyes filled")
-    train.add_argument(
-        "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
-    )
-    train.add_argument("--out", type=Path, required=True, help="the run folder")
+    _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
     train.set_defaults(stage=_train)
+
+    whole = stages.add_parser("run", help="all stages from photographs to the gate's word; goes on where it stopped")
+    _add_recipe(whole)
+    whole.add_argument("--release", type=int, required=True, help="release number; grows with every release")
+    whole.add_argument("--export-size", type=int, help="px of the shipped input; by default --image-size")
+    whole.add_argument(
+        "--champion", type=Path, default=FACTORY, help="what it is judged against; by default the factory model"
+    )
+    whole.set_defaults(stage=_run)
+
+    gate = stages.add_parser("gate", help="may a candidate ship? both files on the same images; exit code 1: no")
+    gate.add_argument("candidate", type=Path, help="the TFLite file, its manifest.json beside it")
+    gate.add_argument("--champion", type=Path, default=FACTORY, help="by default the factory model")
+    gate.add_argument(
+        "--data", action="append", required=True, metavar="DATA.yaml:SPLIT", help="to judge on; repeatable"
+    )
+    gate.set_defaults(stage=_gate)
+
+    release = stages.add_parser("release", help="sign a whole run that the gate let through, and publish it")
+    release.add_argument("run", type=Path, help="the run folder of `trainer run`")
+    _add_cloud(release)
+    release.set_defaults(stage=_release)
 
     base = stages.add_parser("base", help="an int8 file of ours to the float weights that trainings start from")
     base.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
@@ -78,15 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     work = stages.add_parser(
         "work", help="train when the cloud asks for it: claim, train, export, judge, sign, publish"
     )
-    work.add_argument("--cloud", required=True, metavar="URL", help="https://HOST[:PORT]")
-    work.add_argument(
-        "--ca", type=Path, metavar="PEM", help="authority of the cloud's certificate; by default the system's"
-    )
-    work.add_argument("--token-file", type=Path, required=True, help="holds what `cloud token NAME` printed")
-    work.add_argument("--keys", type=Path, required=True, metavar="FOLDER", help="holds releases.pem, of `cloud keys`")
-    work.add_argument(
-        "--folder", type=Path, default=Path("trainer-work"), help="jobs, pictures and logs; made if missing"
-    )
+    _add_cloud(work)
     work.add_argument("--name", default=platform.node().lower() or "trainer", help="how the cloud calls this trainer")
     work.add_argument(
         "--data", action="append", default=[], metavar="DATA.yaml[:TRAIN[:VAL]]",
@@ -113,9 +119,100 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_recipe(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--data", action="append", default=[], metavar="DATA.yaml[:TRAIN[:VAL]]", help="a YOLO data set; repeatable"
+    )
+    stage.add_argument("--base", type=Path, default=BASE, help="weights to start from, .npz; by default our own")
+    stage.add_argument("--epochs", type=int, default=50)
+    stage.add_argument("--image-size", type=int, default=320, help="px, a multiple of 32")
+    stage.add_argument("--batch", type=int, default=16)
+    stage.add_argument("--seed", type=int, default=0)
+    stage.add_argument("--rate", type=float, default=0.001, help="of learning, at its highest")
+    stage.add_argument("--scale", type=float, default=0.6, help="show pictures 1 - SCALE to 1 + SCALE times their size")
+    stage.add_argument("--mixup", type=float, default=0.1, help="share of pictures that are laid over another")
+    stage.add_argument("--eyes", type=float, default=0.1, help="share of faces shown with their eyes filled")
+    stage.add_argument(
+        "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
+    )
+    stage.add_argument("--out", type=Path, required=True, help="the run folder")
+
+
+def _add_cloud(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--cloud", required=True, metavar="URL", help="https://HOST[:PORT]")
+    stage.add_argument(
+        "--ca", type=Path, metavar="PEM", help="authority of the cloud's certificate; by default the system's"
+    )
+    stage.add_argument("--token-file", type=Path, required=True, help="holds what `cloud token NAME` printed")
+    stage.add_argument("--keys", type=Path, required=True, metavar="FOLDER", help="holds releases.pem, of `cloud keys`")
+    stage.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("trainer-work"),
+        help="jobs, pictures and what was signed last; made if missing",
+    )
+
+
 def _environments(_: argparse.Namespace) -> None:
     for name in environment.NAMES:
         environment.install(name)
+
+
+def _dataset(options: argparse.Namespace) -> None:
+    from trainer.complete import look_over
+
+    run = _new_run(options)
+    look_over(run)
+    print((run.folder / SURVEY).read_text(), end="")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from trainer.complete import run_stages, tell
+
+    size = options.export_size or options.image_size
+    _require_image_size(size)
+    run = _new_run(options)
+    if (run.folder / CONFIG).is_file() and Run.open(run.folder) != run:
+        raise ContractError(f"{run.folder} holds another run (its {CONFIG} differs): choose another --out")
+    run.save()
+    word = run_stages(run, size=size, release=options.release, champion=options.champion)
+    tell(word)
+    print(f"the run is whole: {run.folder}")
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from trainer.complete import exhibit, tell
+    from trainer.judge import judge
+
+    exhibits = []
+    for text in options.data:
+        path, _, split = text.rpartition(":")
+        if not path:
+            raise ContractError(f"--data takes DATA.yaml:SPLIT, not {text!r}")
+        exhibits.append(exhibit(Path(path), split))
+    word = judge(options.champion, options.candidate, exhibits)
+    tell(word)
+    return 1 if word.objections else 0
+
+
+def _release(options: argparse.Namespace) -> None:
+    from trainer.complete import publish
+    from trainer.link import Link
+    from trainer.release import Signer
+
+    link = Link.open(options.cloud, _token(options), options.ca)
+    try:
+        number = publish(options.run, Signer(options.keys, options.folder), link, datetime.now(UTC))
+    finally:
+        link.close()
+    print(f"release {number} is published; the cloud rolls it out")
+
+
+def _token(options: argparse.Namespace) -> str:
+    try:
+        return str(options.token_file.read_text().strip())
+    except OSError as error:
+        raise ContractError(f"cannot read the token in {options.token_file}: {error.strerror}") from error
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -189,15 +286,11 @@ def _work(options: argparse.Namespace) -> None:
         _require_image_size(options.image_size)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        token = options.token_file.read_text().strip()
-    except OSError as error:
-        raise ContractError(f"cannot read the token in {options.token_file}: {error.strerror}") from error
     retraining = Retraining(
         base=options.base, sources=tuple(Source.parse(text) for text in options.data), epochs=options.epochs,
         image_size=options.image_size, batch=options.batch, rate=options.rate, limit=options.limit,
     )  # fmt: skip
-    link = Link.open(options.cloud, token, options.ca)
+    link = Link.open(options.cloud, _token(options), options.ca)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())

@@ -46,6 +46,8 @@ class Report:
     images: int
     best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
     matches: dict[Label, Matches] = field(default_factory=dict, repr=False)  # for drawing images again
+    alarms: int = 0  # what was said, at the thresholds, on images without a labelled face
+    empty: int = 0  # images without one
 
     @property
     def map50(self) -> float:
@@ -165,7 +167,13 @@ def _score(
         scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
         best[label] = _peak(confidence, hit, positives)
         kept[label] = _every_match(scored, index, images)
-    return Report(scores, images, best, kept)
+    empty = set(range(images)) - {one["image_id"] for one in truth}
+    alarms = sum(
+        one["said"] and one["image_id"] in empty and one["share"] >= min_box
+        and one["score"] >= thresholds[LABELS[one["category_id"]]]
+        for one in found
+    )  # fmt: skip
+    return Report(scores, images, best, kept, alarms, len(empty))
 
 
 def _matched(truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int, min_box: float) -> COCOeval:

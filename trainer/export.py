@@ -1,10 +1,10 @@
 """A finished run to what ships: cut graph, int8 file, manifest with thresholds, and a model card."""
 
-import json
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from agent.vision.yolo import letterbox
 from contract.errors import ContractError
 from contract.labels import LABELS
-from contract.release import MANIFEST_NAME, MODEL_NAME, Head, Manifest
+from contract.release import MODEL_NAME, Head, Manifest
 from trainer import environment
 from trainer.card import write_card
 from trainer.dataset import Split, labels_in
 from trainer.evaluate import evaluate, show_progress
+from trainer.gap import evaluate_float
+from trainer.golden import save_manifest
 from trainer.run import Run
 
 CALIBRATION_IMAGES = 120  # more widened the int8 ranges and cost accuracy: docs/experiments.md
@@ -27,47 +29,61 @@ def export(
     run: Run, *, calibration: Split, validation: Split, size: int, release: int, out: Path,
     wanted: Callable[[], bool] = lambda: True,
 ) -> Manifest:  # fmt: skip
-    """Convert the run's weights to an input of `size` px, choose thresholds on `validation`, and write model, manifest and card into `out`.
+    """Convert the run's weights to an input of `size` px, choose thresholds on `validation`, and write model, card and, last, manifest into `out`.
 
-    Raises ContractError where the run is not finished or an environment is missing.
+    Raises ContractError where the run is not finished or an environment is missing; nothing is in `out` then.
     """
     if not run.weights.is_file():
         raise ContractError(
             f"{run.folder} has no {run.weights.name}: its training is not finished; `trainer train --resume`"
         )
-    graph, samples, converted = run.folder / "cut.onnx", run.folder / "calibration.npy", run.folder / MODEL_NAME
-    environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph.resolve()], wanted=wanted)
-    np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
-    environment.run(
-        "export",
-        "trainer.convert",
-        [graph.resolve(), samples.resolve(), converted.resolve()],
-        quiet=True,
-        wanted=wanted,
-    )
+    converted = convert(run, calibration=calibration, size=size, wanted=wanted)
     content = converted.read_bytes()
+    used = min(CALIBRATION_IMAGES, len(calibration.images))
     manifest = Manifest(
         release=release, digest=sha256(content).hexdigest(), size=len(content), head=Head.YOLOV5U_CUT, input_size=size,
         labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.35), compiled_for_edge_tpu=False,
-        trained_on=run.lineage() | {"calibration": {"split": calibration.name, "images": min(CALIBRATION_IMAGES, len(calibration.images))}},
+        trained_on=run.lineage() | {"calibration": {"split": calibration.name, "images": used}},
     )  # fmt: skip
-    _write(manifest, run.folder)
+    save_manifest(manifest, converted.parent)
     chosen = evaluate(converted, validation, progress=show_progress).best_thresholds
-    manifest = manifest.model_copy(
-        update={"thresholds": {label: round(chosen.get(label, 0.35), 2) for label in LABELS}}
-    )
-    _write(manifest, run.folder)
-    scores = {
-        f"{validation.name}{suffix}": evaluate(converted, validation, min_box=box, progress=show_progress).as_json()
-        for suffix, box in (("", 0.0), (f", --min-box {CARD_BOX}", CARD_BOX))
-    }
-    manifest = manifest.model_copy(update={"metrics": scores})
-    _write(manifest, run.folder)
+    thresholds = {label: round(chosen.get(label, 0.35), 2) for label in LABELS}
+    manifest = manifest.model_copy(update={"thresholds": thresholds})
+    save_manifest(manifest, converted.parent)
+    manifest = manifest.model_copy(update={"metrics": _metrics(run, converted, validation, manifest)})
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(converted, out / MODEL_NAME)
-    _write(manifest, out)
     write_card(manifest, out)
+    save_manifest(manifest, out)
     return manifest
+
+
+def convert(run: Run, *, calibration: Split, size: int, wanted: Callable[[], bool] = lambda: True) -> Path:
+    """The run's weights as an int8 file of `size` px, in a folder of its own inside the run's; returns its path."""
+    work = run.folder.resolve() / "export"
+    work.mkdir(exist_ok=True)
+    graph, samples, converted = work / "cut.onnx", work / "calibration.npy", work / MODEL_NAME
+    environment.run("train", "trainer.cut", [run.weights.resolve(), str(size), graph], wanted=wanted)
+    np.save(samples, calibration_images(calibration, size, CALIBRATION_IMAGES))
+    environment.run("export", "trainer.convert", [graph, samples, converted], quiet=True, wanted=wanted)
+    return converted
+
+
+def _metrics(run: Run, converted: Path, validation: Split, manifest: Manifest) -> dict[str, Any]:
+    """Scores of the int8 file by split and least box, and the float network's mAP50 beside each."""
+    told = {}
+    for suffix, box in (("", 0.0), (f", --min-box {CARD_BOX}", CARD_BOX)):
+        whole = evaluate(converted, validation, min_box=box, progress=show_progress).as_json()
+        before = evaluate_float(
+            run.weights, validation, size=manifest.input_size, thresholds=manifest.thresholds, min_box=box
+        ).as_json()
+        whole["float"] = {
+            "map50": before["map50"], "map50_95": before["map50_95"],
+            "ap50": {label: one["ap50"] for label, one in before["per_class"].items()},
+            "recall": {label: one["recall"] for label, one in before["per_class"].items()},
+        }  # fmt: skip
+        told[f"{validation.name}{suffix}"] = whole
+    return told
 
 
 def calibration_images(
@@ -91,7 +107,3 @@ def calibration_images(
     # The input's int8 scale follows the range seen: make sure that it is the whole range of a byte.
     tensors[0][0, 0], tensors[0][0, 1] = 0, 255
     return np.stack(tensors)
-
-
-def _write(manifest: Manifest, folder: Path) -> None:
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

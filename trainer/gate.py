@@ -16,9 +16,9 @@ LEAST_FACES = 20  # of a class in a split: with fewer, one face more or less wou
 GROWTH = 1.1  # of size and latency
 UNFELT_MS = 0.5  # a difference in latency that no door feels, and that a clock hardly tells from noise
 RARE = Label.MASK_WORN_INCORRECTLY
-NOT_ASKED = (
-    "not compared: the loss by int8 against the float network, false alarms on empty frames, memory of an accelerator"
-)
+MORE_ALARMS, LEAST_ALARMS = 1.1, 3  # times the champion's on empty frames, and by at least so many
+LOST_MAP50, LOST_RECALL = 0.03, 0.02  # by quantisation, at most
+NOT_ASKED = "not compared: memory of an accelerator, since none was there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Result:
 
     recall: Mapping[Label, float]  # at the file's own thresholds
     matches: Mapping[Label, Matches]
+    alarms: int = 0  # what was said where the picture shows no face
+    empty: int = 0  # pictures that show none
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,15 @@ class Cost:
 
     size: int  # bytes
     latency_ms: float  # of the network alone
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the candidate's float network has more than its int8 file, on one split; ratios."""
+
+    split: str
+    map50: float
+    recall: float  # of the class that lost most
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +68,24 @@ class Difference:
 
 
 def objections(
-    pairs: Sequence[Pair], *, champion: Cost, candidate: Cost, seed: int, draws: int = DRAWS
+    pairs: Sequence[Pair],
+    *,
+    champion: Cost,
+    candidate: Cost,
+    losses: Sequence[Loss] = (),
+    seed: int,
+    draws: int = DRAWS,
 ) -> tuple[str, ...]:
     """Why the candidate may not ship, in plain words; empty: it may."""
     found = [] if pairs else ["there are no images to judge on"]
     for pair in pairs:
-        found += _about(pair, difference(pair, seed=seed, draws=draws))
+        found += _about(pair, difference(pair, seed=seed, draws=draws)) + _alarmed(pair)
+    for loss in losses:
+        for lost, allowed, what in ((loss.map50, LOST_MAP50, "mAP50"), (loss.recall, LOST_RECALL, "recall of a class")):
+            if lost > allowed + 1e-9:
+                found.append(
+                    f"{loss.split}: int8 costs {100 * lost:.1f} points {what}; at most {100 * allowed:g} are allowed"
+                )
     for what, old, new, unit, unfelt in (
         ("is larger", champion.size / 1e6, candidate.size / 1e6, "MB", 0.0),
         ("is slower", champion.latency_ms, candidate.latency_ms, "ms", UNFELT_MS),
@@ -125,6 +148,14 @@ def _about(pair: Pair, gain: Difference | None) -> list[str]:
                 f"at most {100 * allowed:g} points fewer are allowed"
             )
     return found
+
+
+def _alarmed(pair: Pair) -> list[str]:
+    old, new, empty = pair.champion.alarms, pair.candidate.alarms, pair.candidate.empty
+    if new <= MORE_ALARMS * old or new - old < LEAST_ALARMS:
+        return []
+    rates = [f"{1000 * alarms / empty:.0f}" for alarms in (new, old)]
+    return [f"{pair.split}: it sees {rates[0]} faces in 1,000 empty pictures instead of {rates[1]}"]
 
 
 def _gain(pair: Pair, weights: npt.NDArray[np.float64]) -> float | None:

@@ -38,8 +38,10 @@ def write_golden_frames(model: Path, split: Split, *, wanted: int = WANTED) -> M
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write `manifest.json` into `folder`."""
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    """Write `manifest.json` into `folder`, in one step: where it is, it is whole."""
+    half = folder / f"{MANIFEST_NAME}.half"
+    half.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    half.replace(folder / MANIFEST_NAME)
 
 
 def _look(detector: Detector, image: Path) -> GoldenFrame:

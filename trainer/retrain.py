@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from agent.vision.runtime import open_model
-from agent.vision.yolo import letterbox
 from contract.errors import ContractError
-from contract.jobs import ClassScore, Comparison, Job, Point, Scores
+from contract.jobs import Job, Point
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
 from trainer import environment
 from trainer.dataset import Split, read_split
-from trainer.evaluate import Report, evaluate
 from trainer.export import export
-from trainer.gate import NOT_ASKED, Cost, Pair, Result, difference, objections, too_few
 from trainer.golden import write_golden_frames
+from trainer.judge import SEED, Exhibit, judge
 from trainer.lease import Lease
 from trainer.link import Link
 from trainer.run import Recipe, Run, Source
@@ -29,9 +25,7 @@ from trainer.snapshot import Composites, build, write_mix
 from trainer.worker import Verdict
 
 FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / MODEL_NAME
-SEED = 1
-TIMED = 60  # runs of each network, in turn, for their latency
-MIN_BOX = 0.05  # smaller faces are not judged: a door's are larger
+EYES = 0.1  # of the base's faces are shown as crops are, eyes filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class Retraining:
         )
         run = Run(
             folder / "run", (Source(data, "mix", "val"),),
-            Recipe(self.base.resolve(), self.epochs, size, self.batch, SEED, self.rate),
+            Recipe(self.base.resolve(), self.epochs, size, self.batch, SEED, self.rate, eyes=EYES),
         )  # fmt: skip
         _train(run, lease)
         lease.stage("export")
@@ -76,21 +70,19 @@ class Retraining:
         lease.require()
         write_golden_frames(out / MODEL_NAME, whole)
         lease.stage("evaluate")
-        comparisons, pairs = _compare(champion_model, out / MODEL_NAME, whole, composites, lease)
-        costs = _costs(champion_model, out / MODEL_NAME, whole)
+        exhibits = [Exhibit.of("base data, validation", whole)]
+        if composites.judge:
+            exhibits.append(Exhibit("own crops, control", composites.judge_split, composites.judge_groups))
+        word = judge(champion_model, out / MODEL_NAME, exhibits, lease.done)
         lease.stage("gate")
-        found = objections(pairs, champion=costs[0], candidate=costs[1], seed=SEED)
         files = {name: (out / name).read_bytes() for name in RELEASE_FILES}
         notes = (
             f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
-            *_gains(pairs),
-            *too_few(pairs),
-            f"its network takes {costs[1].latency_ms:.1f} ms a frame here, the champion's {costs[0].latency_ms:.1f} ms",
+            *word.notes,
             "own crops are judged as they came, eyes filled: that flatters a candidate which learned from such crops",
-            NOT_ASKED,
             f"{self.epochs} epochs at {size} px; {(time.monotonic() - begun) / 60:.1f} minutes in all",
         )  # fmt: skip
-        return Verdict(files, found, comparisons, notes, sha256(files[MODEL_NAME]).hexdigest())
+        return Verdict(files, word.objections, word.comparisons, notes, sha256(files[MODEL_NAME]).hexdigest())
 
     def _split(self, data: Path, name: str) -> Split:
         whole = read_split(data, name)
@@ -163,73 +155,3 @@ def curve(run: Run) -> tuple[Point, ...]:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):  # not there yet, or half a line
         return ()
-
-
-def _compare(
-    champion: Path, candidate: Path, whole: Split, composites: Composites, lease: Lease
-) -> tuple[tuple[Comparison, ...], list[Pair]]:
-    splits = [("base data, validation", whole, tuple(range(len(whole.images))))]
-    if composites.judge:
-        splits.append(("own crops, control", composites.judge_split, composites.judge_groups))
-    steps, told = sum(2 * len(split.images) for _, split, _ in splits), 0
-
-    def progress(_part: int, _whole: int) -> None:
-        nonlocal told
-        told += 1
-        lease.done(told, steps)
-
-    comparisons, pairs = [], []
-    for name, split, groups in splits:
-        old, new = (evaluate(model, split, min_box=MIN_BOX, progress=progress) for model in (champion, candidate))
-        comparisons.append(Comparison(split=name, champion=_scores(old), candidate=_scores(new)))
-        pairs.append(Pair(name, groups, _result(old), _result(new)))
-    return tuple(comparisons), pairs
-
-
-def _scores(report: Report) -> Scores:
-    return Scores(
-        map50=report.map50, map50_95=report.map50_95, images=report.images,
-        per_class={
-            label: ClassScore(ap50=one.ap50, ap50_95=one.ap50_95, recall=one.recall, precision=one.precision)
-            for label, one in report.per_class.items()
-        },
-    )  # fmt: skip
-
-
-def _result(report: Report) -> Result:
-    return Result({label: one.recall for label, one in report.per_class.items()}, report.matches)
-
-
-def _gains(pairs: list[Pair]) -> list[str]:
-    found = [(pair.split, difference(pair, seed=SEED)) for pair in pairs]
-    return [
-        f"{split}: {100 * gain.estimate:+.1f} points mAP50-95 (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        for split, gain in found
-        if gain
-    ]
-
-
-def _costs(champion: Path, candidate: Path, split: Split) -> tuple[Cost, Cost]:
-    """Sizes, and the shortest run of each network, as both take turns at the same pictures: what else runs here only adds.
-
-    The network alone is timed: a file that finds more faces has more boxes to decode, and that is no fault of it.
-    """
-    networks = []
-    for path in (champion, candidate):
-        network = open_model(path)
-        networks.append((network, network.get_input_details()[0]["index"], read_manifest(path).input_size))
-    took: list[list[float]] = [[], []]
-    for index in range(TIMED):
-        image = split.images[index % len(split.images)]
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ContractError(f"cannot read the image {image}")
-        for times, (network, entry, size) in zip(took, networks, strict=True):
-            tensor = letterbox(pixels.astype(np.uint8), size)[0]
-            begun = time.perf_counter()
-            network.set_tensor(entry, tensor)
-            network.invoke()
-            times.append(1000 * (time.perf_counter() - begun))
-    return tuple(  # type: ignore[return-value]
-        Cost(path.stat().st_size, min(times)) for path, times in zip((champion, candidate), took, strict=True)
-    )

@@ -9,6 +9,7 @@ from typing import Any, Self
 from contract.errors import ContractError
 
 CONFIG = "config.json"
+SURVEY = "data.json"  # what the data-set stage counted and digested
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Run:
                 }
                 for source, images in zip(self.sources, self._image_counts(), strict=True)
             ],
+            **self._digests(),
             "base": self._base(),
             "weights_sha256": sha256(self.weights.read_bytes()).hexdigest(),
             "epochs": self.recipe.epochs,
@@ -104,6 +106,13 @@ class Run:
             "mixup": self.recipe.mixup,
             "eyes": self.recipe.eyes,
         }
+
+    def _digests(self) -> dict[str, Any]:
+        """SHA-256 of every split, where they were looked over."""
+        listing = self.folder / SURVEY
+        if not listing.is_file():
+            return {}
+        return {"digests": {f"{one['set']}/{one['split']}": one["sha256"] for one in json.loads(listing.read_text())}}
 
     def _base(self) -> dict[str, Any]:
         """The base's name and digest, and its own lineage where it is another run's result."""

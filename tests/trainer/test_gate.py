@@ -10,7 +10,7 @@ from contract.labels import LABELS, Label
 from rehearsal.scene import write_dataset
 from trainer.dataset import read_split
 from trainer.evaluate import Report, evaluate
-from trainer.gate import Cost, Pair, Result, difference, objections, too_few
+from trainer.gate import Cost, Loss, Pair, Result, difference, objections, too_few
 from trainer.scores import Matches, map50_95
 
 FAST = Cost(size=2_000_000, latency_ms=20.0)
@@ -109,6 +109,28 @@ def test_a_fraction_of_a_millisecond_is_no_objection_to_a_tiny_network() -> None
     ]
     assert told[0] == ()
     assert told[1] == ("it is slower: 1.30 ms against 0.70, at most 1.1 times as much is allowed",)
+
+
+@pytest.mark.parametrize(("alarms", "fine"), [(10, True), (11, True), (12, True), (13, False)])
+def test_false_alarms_on_empty_pictures_may_grow_by_a_tenth(alarms: int, fine: bool) -> None:
+    same = result([True] * 100)
+    old, new = (Result(same.recall, same.matches, number, 200) for number in (10, alarms))
+    told = said([pair(old, new)])
+    assert told == (() if fine else ("field: it sees 65 faces in 1,000 empty pictures instead of 50",))
+
+
+@pytest.mark.parametrize(
+    ("loss", "word"),
+    [
+        (Loss("val", 0.03, 0.02), None),
+        (Loss("val", 0.031, 0.0), "val: int8 costs 3.1 points mAP50; at most 3 are allowed"),
+        (Loss("val", -0.01, 0.025), "val: int8 costs 2.5 points recall of a class; at most 2 are allowed"),
+    ],
+)
+def test_quantisation_may_cost_little(loss: Loss, word: str | None) -> None:
+    same = result([True] * 100)
+    told = objections([pair(same, same)], champion=FAST, candidate=FAST, losses=[loss], seed=1, draws=300)
+    assert told == ((word,) if word else ())
 
 
 def test_nothing_to_judge_on_is_an_objection() -> None:

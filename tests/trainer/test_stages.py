@@ -1,23 +1,31 @@
 """The stages with the real libraries, on a tiny set of drawn doors: what `make test-trainer` runs."""
 
 import json
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
+from agent.config import FACTORY_MODEL
 from agent.vision.detector import Detector
+from cloud.fleet.keys import make_keys
 from contract.errors import ContractError
 from contract.labels import LABELS
 from contract.release import read_manifest
 from rehearsal.scene import write_dataset
 from trainer import environment
+from trainer.complete import publish
 from trainer.dataset import read_split
 from trainer.evaluate import evaluate
 from trainer.export import calibration_images
+from trainer.link import Link
+from trainer.release import Signer
 from trainer.run import Run
 
 pytestmark = [pytest.mark.trainer, pytest.mark.timeout(900)]
@@ -188,6 +196,53 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
     done = trainer("train", "--out", out, "--resume")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (out / "weights.npz").is_file()
+
+
+def test_all_stages_in_one_go_make_a_folder_that_explains_itself(folder: Path, data: Path) -> None:
+    out = folder / "whole"
+    options = ("--data", f"{data}:train:val", "--epochs", "1", "--rate", "0.0000001", "--image-size", "160", "--batch", "8",
+               "--release", "9", "--out", out)  # fmt: skip
+    done = trainer("run", *options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    manifest = read_manifest(out / "model.tflite")
+    assert (manifest.release, manifest.input_size) == (9, 160)
+    assert set(manifest.trained_on["digests"]) == {"scenes/train", "scenes/val"}
+    scores = manifest.metrics["val, --min-box 0.05"]
+    assert scores["map50"] > 0.5
+    assert abs(scores["map50"] - scores["float"]["map50"]) < 0.1
+    runtimes = json.loads((out / "runtimes.json").read_text())
+    assert runtimes["found"] > 20
+    assert runtimes["share"] > 0.8
+    word = json.loads((out / "gate.json").read_text())
+    assert word["comparisons"][0]["candidate"]["images"] == 24
+    assert ("the gate: it may ship" in done.stdout) is word["may_ship"]
+    again = trainer("run", *options)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert again.stdout.count("done before") == 2
+
+
+def test_the_gate_by_hand_lets_a_file_follow_itself(data: Path) -> None:
+    done = trainer("gate", FACTORY_MODEL, "--data", f"{data}:val")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the gate: it may ship" in done.stdout
+
+
+def test_what_the_gate_objects_to_is_not_published(folder: Path, exported: Path, data: Path) -> None:
+    done = trainer("gate", exported, "--data", f"{data}:val")
+    assert done.returncode == 1
+    assert "it is worse by" in done.stdout
+    run = folder / "refused"
+    shutil.copytree(exported.parent, run)
+    (run / "golden.zip").write_bytes(b"")
+    (run / "gate.json").write_text(json.dumps({"may_ship": False, "objections": ["it is worse"]}))
+    make_keys(folder / "keys", datetime.now(UTC))
+    link, signer = Link(httpx.Client()), Signer(folder / "keys" / "trainer", folder)
+    with pytest.raises(ContractError, match="it is worse"):
+        publish(run, signer, link, datetime.now(UTC))
+    (run / "gate.json").unlink()
+    with pytest.raises(ContractError, match="is not a whole run"):
+        publish(run, signer, link, datetime.now(UTC))
+    link.close()
 
 
 def test_a_base_of_another_kind_is_refused(folder: Path, data: Path) -> None:

@@ -1,0 +1,147 @@
+"""Candidate against champion on the same pictures, the same day: what the gate is asked, and what it answered."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from agent.vision.runtime import open_model
+from agent.vision.yolo import letterbox
+from contract.errors import ContractError
+from contract.jobs import ClassScore, Comparison, Scores
+from contract.release import read_manifest
+from trainer.dataset import Split
+from trainer.evaluate import Report, evaluate
+from trainer.gate import NOT_ASKED, Cost, Loss, Pair, Result, difference, objections, too_few
+
+SEED = 1
+TIMED = 60  # runs of each network, in turn, for their latency
+LEAST_PICTURES = 100  # with fewer, what int8 costs is mostly chance
+MIN_BOX = 0.05  # smaller faces are not judged: a door's are larger
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """Pictures to judge on; `groups` numbers each one's group (scene, door and day), of which all or none are drawn."""
+
+    name: str
+    split: Split
+    groups: Sequence[int]
+
+    @classmethod
+    def of(cls, name: str, split: Split, group: Mapping[str, str] | None = None) -> "Exhibit":
+        """`group` names groups by file name; a picture that is not in it is a group of its own."""
+        names = [(group or {}).get(image.name, str(image)) for image in split.images]
+        return cls(name, split, tuple(np.unique(names, return_inverse=True)[1].tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The gate's word, and what it rests on."""
+
+    objections: tuple[str, ...]  # empty: it may ship
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def judge(
+    champion: Path, candidate: Path, exhibits: Sequence[Exhibit], progress: Callable[[int, int], None] | None = None
+) -> Judgement:
+    """Score both files on every exhibit, time them in turn, and ask the gate.
+
+    What the candidate lost by its quantisation is taken from its manifest, where `trainer export` wrote it.
+    Raises ContractError for files or images that cannot be read.
+    """
+    if not exhibits:
+        raise ContractError("there is nothing to judge on: name a split")
+    steps, told = sum(2 * len(one.split.images) for one in exhibits), 0
+
+    def step(_part: int, _whole: int) -> None:
+        nonlocal told
+        told += 1
+        if progress:
+            progress(told, steps)
+
+    comparisons, pairs = [], []
+    for one in exhibits:
+        old, new = (evaluate(model, one.split, min_box=MIN_BOX, progress=step) for model in (champion, candidate))
+        comparisons.append(Comparison(split=one.name, champion=_scores(old), candidate=_scores(new)))
+        pairs.append(Pair(one.name, one.groups, _result(old), _result(new)))
+    costs = _costs(champion, candidate, exhibits[0].split)
+    losses = _losses(candidate)
+    found = objections(pairs, champion=costs[0], candidate=costs[1], losses=losses, seed=SEED)
+    notes = (
+        *_gains(pairs),
+        *too_few(pairs),
+        f"its network takes {costs[1].latency_ms:.1f} ms a frame here, the champion's {costs[0].latency_ms:.1f} ms",
+        *(f"{one.split}: int8 costs {100 * one.map50:.1f} points mAP50" for one in losses),
+        NOT_ASKED,
+    )
+    return Judgement(found, tuple(comparisons), notes)
+
+
+def _scores(report: Report) -> Scores:
+    return Scores(
+        map50=report.map50, map50_95=report.map50_95, images=report.images,
+        per_class={
+            label: ClassScore(ap50=one.ap50, ap50_95=one.ap50_95, recall=one.recall, precision=one.precision)
+            for label, one in report.per_class.items()
+        },
+    )  # fmt: skip
+
+
+def _result(report: Report) -> Result:
+    recall = {label: one.recall for label, one in report.per_class.items()}
+    return Result(recall, report.matches, report.alarms, report.empty)
+
+
+def _losses(candidate: Path) -> tuple[Loss, ...]:
+    """By split, from the manifest; none where the float network was not scored, or on few pictures."""
+    found = []
+    for split, told in read_manifest(candidate).metrics.items():
+        before = told.get("float") if isinstance(told, dict) else None
+        if before and told["images"] >= LEAST_PICTURES:
+            recall = max(
+                (one - told["per_class"][label]["recall"] for label, one in before["recall"].items() if label in told["per_class"]),
+                default=0.0,
+            )  # fmt: skip
+            found.append(Loss(split, before["map50"] - told["map50"], recall))
+    return tuple(found)
+
+
+def _gains(pairs: list[Pair]) -> list[str]:
+    found = [(pair.split, difference(pair, seed=SEED)) for pair in pairs]
+    return [
+        f"{split}: {100 * gain.estimate:+.1f} points mAP50-95 (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        for split, gain in found
+        if gain
+    ]
+
+
+def _costs(champion: Path, candidate: Path, split: Split) -> tuple[Cost, Cost]:
+    """Sizes, and the shortest run of each network, as both take turns at the same pictures: what else runs here only adds.
+
+    The network alone is timed: a file that finds more faces has more boxes to decode, and that is no fault of it.
+    """
+    networks = []
+    for path in (champion, candidate):
+        network = open_model(path)
+        networks.append((network, network.get_input_details()[0]["index"], read_manifest(path).input_size))
+    took: list[list[float]] = [[], []]
+    for index in range(TIMED):
+        image = split.images[index % len(split.images)]
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise ContractError(f"cannot read the image {image}")
+        for times, (network, entry, size) in zip(took, networks, strict=True):
+            tensor = letterbox(pixels.astype(np.uint8), size)[0]
+            begun = time.perf_counter()
+            network.set_tensor(entry, tensor)
+            network.invoke()
+            times.append(1000 * (time.perf_counter() - begun))
+    return tuple(  # type: ignore[return-value]
+        Cost(path.stat().st_size, min(times)) for path, times in zip((champion, candidate), took, strict=True)
+    )
