@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer import ranges
+
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
 def convert(graph: Path, calibration: Path, out: Path) -> None:
-    """Write `out`: int8 in and out, per-channel weights, ranges taken from every calibration image."""
+    """Write `out`: int8 in and out, per-channel weights, for each activation the range of least error over all calibration images."""
     images = np.load(calibration)
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)  # the converter looks here for sample pictures, and would download some if there were none
@@ -28,6 +30,7 @@ def convert(graph: Path, calibration: Path, out: Path) -> None:
 
         import onnx2tf
         import tensorflow as tf
+        from tensorflow.lite.python.convert import mlir_quantize
 
         model = onnx2tf.convert(
             input_onnx_file_path=str(graph), output_folder_path=scratch, non_verbose=True, disable_model_save=True
@@ -42,7 +45,48 @@ def convert(graph: Path, calibration: Path, out: Path) -> None:
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
         converter.representative_dataset = lambda: _samples(images)
-        out.write_bytes(converter.convert())
+        converter._experimental_calibrate_only = True  # as the library's own quantisation debugger does
+        narrowed = _narrowed(converter.convert(), images)
+        out.write_bytes(mlir_quantize(narrowed, fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8))
+
+
+def _narrowed(calibrated: bytes, images: Images) -> bytes:
+    """The calibrated float graph with ranges of least error instead of extremes."""
+    import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrated))
+    (graph,) = model.subgraphs
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+    kinds = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    ranged = {
+        int(tensor): graph.tensors[tensor].quantization
+        for operator in graph.operators
+        for tensor in operator.outputs
+        if graph.tensors[tensor].quantization is not None and graph.tensors[tensor].quantization.max is not None
+    }
+    extremes = {tensor: (float(told.min[0]), float(told.max[0])) for tensor, told in ranged.items()}
+    gated = {int(one.inputs[0]) for one in graph.operators if kinds[one.opcodeIndex] == "LOGISTIC"}
+    interpreter = tf.lite.Interpreter(
+        model_content=bytes(calibrated), experimental_preserve_all_tensors=True, num_threads=2
+    )
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]["index"]
+
+    def looks() -> Iterator[dict[int, Floats]]:
+        for number, image in enumerate(images, start=1):
+            interpreter.set_tensor(entry, image[None].astype(np.float32) / 255)
+            interpreter.invoke()
+            yield {tensor: interpreter.get_tensor(tensor) for tensor in extremes}
+            if number % 20 == 0 or number == len(images):
+                print(f"ranges: {number} of {len(images)} images", flush=True)
+
+    for tensor, histogram in ranges.histograms(extremes, looks()).items():
+        after = ranges.silu if tensor in gated else ranges.same
+        low, high = ranges.best_range(histogram, after)
+        ranged[tensor].min, ranged[tensor].max = [low], [high]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _samples(images: Images) -> Iterator[list[Floats]]:

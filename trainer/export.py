@@ -21,7 +21,7 @@ from trainer.gap import evaluate_float
 from trainer.golden import save_manifest
 from trainer.run import Run
 
-CALIBRATION_IMAGES = 120  # more widened the int8 ranges and cost accuracy: docs/experiments.md
+CALIBRATION_IMAGES = 120  # 300 gave no more: docs/experiments.md
 CARD_BOX = 0.05  # the model card also scores faces at least this share of the image's longer side
 
 

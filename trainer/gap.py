@@ -16,7 +16,7 @@ from trainer import environment
 from trainer.dataset import Split
 from trainer.evaluate import LOWEST, Report, score
 
-SAME_BOX = 0.9  # overlap from which two runtimes found the same box
+SAME_BOX = 0.5  # overlap from which two runtimes found the same face
 
 
 def evaluate_float(
