@@ -1,4 +1,4 @@
-"""The compiler's log made into facts, a compile with a stand-in for the compiler, and what the manifest and the card then say."""
+"""A compile with a stand-in for the compiler, the look without it, and what the manifest and the card then say."""
 
 import json
 import os
@@ -16,11 +16,10 @@ from contract.release import COMPILED_NAME, EdgeTpu, EdgeTpuStatus, Manifest, re
 from tests.trainer import compiler_logs
 from tests.trainer.draft import Draft, small_network
 from trainer.card import write_card
-from trainer.edgetpu import MAPPED, Share, compile_for_edge_tpu, edge_tpu, parse_compiler_log, static_report
+from trainer.edgetpu import MAPPED, Share, compile_for_edge_tpu, edge_tpu, static_report
 from trainer.flatfile import read_graph
 
 STANDIN = Path(__file__).with_name("standin_compiler.py")
-KIB, MIB = 1024, 1024 * 1024
 
 
 def put_compiler(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,68 +57,6 @@ def with_foreign_end() -> Draft:
     return draft
 
 
-@pytest.mark.parametrize(
-    ("text", "version", "mapped", "left", "subgraphs", "used", "free", "streamed"),
-    [
-        (compiler_logs.VERSION_2_0, "2.0.267685300", 1, 2, 1, 10 * KIB, round(1.73 * MIB) - 10 * KIB, 0),
-        (compiler_logs.VERSION_14_STREAMS, "14.1.317412892", 102, 6, 1, round(5.99 * MIB), 74 * KIB, round(15.73 * MIB)),
-        (compiler_logs.VERSION_15_ALL, "15.0.340273435", 214, 0, 1, round(7.04 * MIB), 1280, round(15.06 * MIB)),
-        (compiler_logs.VERSION_15_CPU, "15.0.340273435", 2, 34, 1, 3 * KIB, round(7.67 * MIB), 0),
-        (compiler_logs.VERSION_15_FILE, "15.0.340273435", 20, 4, None, None, None, None),
-        (compiler_logs.VERSION_16_TWO_PARTS, "16.0.384591198", 289, 5, 2, round(6.08 * MIB), 0, round(1.7 * MIB)),
-        (compiler_logs.VERSION_16_SHORT, "16.0.384591198", 50, 0, 1, 619008, 523776, round(3.45 * MIB)),
-        (compiler_logs.VERSION_16_SEARCH, "16.0.384591198", 50, 0, 1, 619008, 523776, round(3.45 * MIB)),
-    ],
-    ids=["2.0", "14.1", "15.0", "15.0-cpu", "15.0-file", "16.0-two", "16.0-short", "16.0-search"],
-)  # fmt: skip
-def test_a_published_log_gives_its_figures(
-    text: str, version: str, mapped: int, left: int, subgraphs: int | None, used: int | None, free: int | None, streamed: int | None
-) -> None:  # fmt: skip
-    log = parse_compiler_log(text)
-    assert (log.version, log.failure, log.on_edge_tpu, log.on_cpu) == (version, "", mapped, left)
-    assert (log.subgraphs, log.on_chip_used, log.on_chip_free, log.off_chip) == (subgraphs, used, free, streamed)
-    assert parse_compiler_log(text.replace("\n", "\r\n")) == log
-
-
-def test_a_log_gives_each_operator_with_the_compilers_reason() -> None:
-    log = parse_compiler_log(compiler_logs.VERSION_15_CPU)
-    assert len(log.shares) == 9
-    assert log.shares[2] == Share("QUANTIZE", 1, MAPPED)
-    assert "LEAKY_RELU (x11): Operation not supported" in log.left_on_cpu
-    assert "QUANTIZE (x1): Mapped" not in log.left_on_cpu
-    assert parse_compiler_log(compiler_logs.VERSION_15_ALL).left_on_cpu == ""
-    assert parse_compiler_log(compiler_logs.VERSION_14_STREAMS).left_on_cpu == "6 operators, not named"
-
-
-@pytest.mark.parametrize(("text", "reason"), compiler_logs.FAILURES.items())
-def test_a_failed_compile_gives_its_reason(text: str, reason: str) -> None:
-    log = parse_compiler_log(text)
-    assert reason in log.failure
-    assert (log.on_edge_tpu, log.on_cpu, log.shares) == (0, 0, ())
-
-
-def test_a_log_that_ends_too_early_is_a_failure() -> None:
-    cut = compiler_logs.VERSION_16_TWO_PARTS.partition("Model compiled")[0]
-    assert parse_compiler_log(cut).failure == "it did not say why"
-
-
-@pytest.mark.parametrize("text", ["", "no such program", "Number of Edge TPU subgraphs: 1\n"])
-def test_another_text_is_no_log(text: str) -> None:
-    with pytest.raises(ContractError, match="no log of the Edge TPU's compiler"):
-        parse_compiler_log(text)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["Total number of operations: 36", "run on Edge TPU: 2", "run on CPU: 34", "LEAKY_RELU                     11 "],
-)
-def test_a_log_whose_table_does_not_add_up_is_refused(line: str) -> None:
-    spoiled = compiler_logs.VERSION_15_CPU.replace(line, line.rstrip() + "1 ")
-    assert spoiled != compiler_logs.VERSION_15_CPU
-    with pytest.raises(ContractError, match="contradicts itself"):
-        parse_compiler_log(spoiled)
-
-
 @pytest.mark.usefixtures("compiler")
 def test_a_whole_int8_file_is_compiled_and_described(tmp_path: Path) -> None:
     out = tmp_path / COMPILED_NAME
@@ -142,6 +79,23 @@ def test_a_file_that_stays_partly_on_the_cpu_is_refused_by_name(tmp_path: Path) 
     done = compile_for_edge_tpu(model, out, allow_cpu_ops=True)
     assert (done.log.on_edge_tpu, done.log.on_cpu) == (2, 2)
     assert [one.name for one in read_graph(out).operators] == ["edgetpu-custom-op", "LEAKY_RELU", "LOGISTIC"]
+
+
+def test_the_reasons_may_stand_in_the_compilers_log_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_table = f'shift; exec "{sys.executable}" "{STANDIN}" "$@"'
+    put_compiler(tmp_path / "bin", without_table, monkeypatch)
+    with pytest.raises(ContractError, match=r"LEAKY_RELU \(x1\): Operation not supported"):
+        compile_for_edge_tpu(put(tmp_path, with_foreign_end()), tmp_path / COMPILED_NAME)
+
+
+def test_a_compiler_that_hands_back_another_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Draft()
+    other.operator("edgetpu-custom-op", [other.tensor("images", [1, 8, 8, 3])], [other.tensor("scores", [1, 4, 4, 4])])
+    (tmp_path / "other").write_bytes(other.content())
+    script = f"cp '{tmp_path}/other' \"$3/model_edgetpu.tflite\"; cat <<'END'\n{compiler_logs.VERSION_16_SHORT}END"
+    put_compiler(tmp_path / "bin", script, monkeypatch)
+    with pytest.raises(ContractError, match="changed the inputs or outputs"):
+        compile_for_edge_tpu(put(tmp_path, small_network()), tmp_path / COMPILED_NAME)
 
 
 @pytest.mark.usefixtures("compiler")

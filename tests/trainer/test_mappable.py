@@ -77,11 +77,12 @@ def computed_weights(draft: Draft) -> None:
     draft.graph.tensors[1].buffer = 0
 
 
-def joined_with(values: list[int]) -> Change:
+def joined_with(values: list[int], *, fused: bool = False) -> Change:
     def change(draft: Draft) -> None:
         before = last(draft)
         constant, out = draft.tensor("constant", [1, 8, 8, 1], "INT8", values), draft.tensor("joined", [1, 8, 8, 5])
-        draft.operator("CONCATENATION", [before, constant], [out], options=schema.ConcatenationOptionsT(axis=3))
+        options = schema.ConcatenationOptionsT(axis=3, fusedActivationFunction=FUSED if fused else 0)
+        draft.operator("CONCATENATION", [before, constant], [out], options=options)
 
     return change
 
@@ -95,6 +96,52 @@ def sliced(strides: list[int], ellipsis: int = 0) -> Change:
         steps, out = draft.tensor("strides", [4], "INT32", strides), draft.tensor("slice", [1, 4, 4, 4])
         options = schema.StridedSliceOptionsT(ellipsisMask=ellipsis)
         draft.operator("STRIDED_SLICE", [before, *edges, steps], [out], options=options)
+
+    return change
+
+
+def disguised(draft: Draft) -> None:
+    draft.model.operatorCodes[1].builtinCode = schema.BuiltinOperator.CUSTOM
+    draft.model.operatorCodes[1].customCode = b"LOGISTIC"
+
+
+def of_an_old_converter(draft: Draft) -> None:
+    for code in draft.model.operatorCodes:
+        code.builtinCode = 0
+
+
+def fully_connected(weights_format: int) -> Change:
+    def change(draft: Draft) -> None:
+        before = last(draft)
+        weights, out = draft.tensor("dense", [2, 256], "INT8", [1] * 512), draft.tensor("row", [1, 2])
+        options = schema.FullyConnectedOptionsT(weightsFormat=weights_format)
+        draft.operator("FULLY_CONNECTED", [before, weights], [out], version=4, options=options)
+
+    return change
+
+
+def softmax_over(number: int) -> Change:
+    def change(draft: Draft) -> None:
+        row = draft.tensor("row", [1, number])
+        draft.operator("SOFTMAX", [row], [draft.tensor("shares", [1, number])], version=2)
+
+    return change
+
+
+def prelu(alpha: list[int]) -> Change:
+    def change(draft: Draft) -> None:
+        before = last(draft)
+        slopes = draft.tensor("alpha", alpha, "INT8", [1] * (alpha[0] * alpha[1] * alpha[2]))
+        draft.operator("PRELU", [before, slopes], [draft.tensor("bent", [1, 8, 8, 4])])
+
+    return change
+
+
+def mean_over_channels(channels: int) -> Change:
+    def change(draft: Draft) -> None:
+        entry = draft.tensor("other", [1, 8, 8, channels])
+        axis, out = draft.tensor("axis", [1], "INT32", [3]), draft.tensor("mean", [1, 8, 8])
+        draft.operator("MEAN", [entry, axis], [out])
 
     return change
 
@@ -120,6 +167,12 @@ FAULTS: list[tuple[Change, str]] = [
     (then("AVERAGE_POOL_2D", [1, 4, 4, 4], options=schema.Pool2DOptionsT(fusedActivationFunction=FUSED)), "an activation is fused"),
     (then("SOFTMAX", [1, 8, 8, 4]), "SOFTMAX: promised only for one dimension"),
     (joined_with([7] * 64), "joins a constant"),
+    (joined_with([3] * 64, fused=True), "CONCATENATION: an activation is fused"),
+    (disguised, "LOGISTIC: not on the list"),
+    (fully_connected(1), "its weights are in another than the default format"),
+    (softmax_over(16_001), "SOFTMAX: promised only for one dimension of at most 16,000"),
+    (prelu([8, 8, 4]), "its alpha has more than one dimension"),
+    (mean_over_channels(6), "takes the mean over channels whose number is no multiple of 4"),
     (then("RESHAPE", [1, 256], 0), "RESHAPE: its input 1 is computed"),
     (with_constant("PAD", [2, 8, 8, 4], [1, 0, 0, 0, 0, 0, 0, 0]), "PAD: pads the batch"),
     (with_constant("MEAN", [8, 8, 4], [0]), "MEAN: reduces over the batch"),
@@ -132,6 +185,11 @@ FAULTS: list[tuple[Change, str]] = [
 ]  # fmt: skip
 HARMLESS: list[Change] = [
     lambda draft: None,
+    of_an_old_converter,
+    fully_connected(0),
+    softmax_over(16_000),
+    prelu([1, 1, 4]),
+    mean_over_channels(8),
     joined_with([3] * 64),  # the zero point of the draft's tensors
     with_constant("PAD", [1, 10, 10, 4], [0, 0, 1, 1, 1, 1, 0, 0]),
     with_constant("MEAN", [1, 4], [1, 2]),
