@@ -16,6 +16,7 @@ MODEL_NAME = "model.tflite"
 MANIFEST_NAME = "manifest.json"
 MANIFEST_LIMIT = 64 * 1024
 GOLDEN_NAME = "golden.zip"
+COMPILED_NAME = "model_edgetpu.tflite"  # beside an exported model; no release carries it, and no agent loads it yet
 MODEL_LIMIT = 32 * 1024 * 1024  # bytes of a model file
 GOLDEN_LIMIT = 8 * 1024 * 1024  # bytes of an archive of golden frames
 RELEASE_FILES = (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME)
@@ -30,6 +31,44 @@ class Head(StrEnum):
     """How the output tensors become boxes; another layout is another decoder, never guessed."""
 
     YOLOV5U_CUT = "yolov5u-cut"  # per stride: 4 x 16 distance bins and the class logits, both int8, before any decoding
+
+
+class EdgeTpuStatus(StrEnum):
+    """What is known about a model on the Edge TPU; only the compiler's own word is `compiled`."""
+
+    COMPILED = "compiled"
+    LIKELY = "likely"
+    UNLIKELY = "unlikely"
+
+
+class EdgeTpu(Wire):
+    """The Edge TPU compiler's word on a model, or a guess with reasons where the compiler was not at hand."""
+
+    status: EdgeTpuStatus
+    reasons: tuple[str, ...] = Field(
+        default=(),
+        description="What speaks for or against it; of a compiled model, which operators stayed on the CPU and why.",
+    )
+    compiler: str | None = Field(default=None, description="Version of the compiler that ran.")
+    operators_on_edge_tpu: Count | None = None
+    operators_on_cpu: Count | None = None
+    subgraphs: Count | None = Field(default=None, description="Parts of the graph that run on the Edge TPU.")
+    on_chip_bytes: Count | None = Field(default=None, description="Parameters that stay on the chip.")
+    on_chip_free_bytes: Count | None = Field(default=None, description="What is left there for parameters.")
+    off_chip_bytes: Count | None = Field(default=None, description="Parameters streamed to the chip for every frame.")
+    digest: Digest | None = Field(
+        default=None, description="SHA-256 of the compiled file, `model_edgetpu.tflite` beside the exported model."
+    )
+    size: Count | None = Field(default=None, description="Bytes of the compiled file.")
+
+    @model_validator(mode="after")
+    def _honest(self) -> Self:
+        facts = (self.compiler, self.operators_on_edge_tpu, self.operators_on_cpu, self.digest, self.size)
+        if self.status is EdgeTpuStatus.COMPILED and None in facts:
+            raise ValueError("compiled needs the compiler's version, both counts of operators, digest and size")
+        if self.status is not EdgeTpuStatus.COMPILED and any(fact is not None for fact in facts):
+            raise ValueError(f"only a compiled model has a compiler's facts, and this one is {self.status}")
+        return self
 
 
 class Manifest(Wire):
@@ -50,6 +89,9 @@ class Manifest(Wire):
     )
     golden_digest: Digest | None = Field(
         default=None, description="SHA-256 of the golden frames' archive (`golden.zip`); absent: it has none."
+    )
+    edge_tpu: EdgeTpu | None = Field(
+        default=None, description="What is known about this model on the Edge TPU; absent: nobody looked."
     )
     metrics: dict[str, Any] = Field(
         default_factory=dict, description="Scores of this file, as `trainer evaluate` printed them."

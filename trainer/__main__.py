@@ -87,7 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--image-size", type=int, help="px, a multiple of 32; by default what it was trained at")
     export.add_argument("--release", type=int, required=True, help="release number; grows with every release")
     export.add_argument("--out", type=Path, required=True, help="folder for the model, its manifest and its card")
+    export.add_argument(
+        "--allow-cpu-ops", action="store_true", help="pass what the Edge TPU's compiler leaves partly on the CPU"
+    )
     export.set_defaults(stage=_export)
+
+    inspect = stages.add_parser("inspect", help="is a TFLite file fit for the Edge TPU? A look without the compiler")
+    inspect.add_argument("model", type=Path, help="the TFLite file; it needs no manifest")
+    inspect.add_argument("--json", action="store_true")
+    inspect.set_defaults(stage=_inspect)
 
     work = stages.add_parser(
         "work", help="train when the cloud asks for it: claim, train, export, judge, sign, publish"
@@ -268,10 +276,23 @@ def _export(options: argparse.Namespace) -> None:
     judged = next(source for source in run.sources if source.val)
     manifest = export(
         run, calibration=read_split(judged.data, judged.train), validation=read_split(judged.data, judged.val),
-        size=size, release=options.release, out=options.out,
+        size=size, release=options.release, out=options.out, allow_cpu_ops=options.allow_cpu_ops,
     )  # fmt: skip
     print(json.dumps(manifest.metrics, indent=2))
+    if manifest.edge_tpu is not None:
+        print(
+            "\n".join(
+                [f"Edge TPU: {manifest.edge_tpu.status}", *(f"  {reason}" for reason in manifest.edge_tpu.reasons)]
+            )
+        )
     print(f"wrote {options.out}: model, manifest and card")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from trainer.inspection import in_words, inspect
+
+    found = inspect(options.model)
+    print(json.dumps(found) if options.json else in_words(found))
 
 
 def _work(options: argparse.Namespace) -> None:

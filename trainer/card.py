@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from contract.release import MODEL_NAME, Manifest
+from contract.release import COMPILED_NAME, MODEL_NAME, EdgeTpu, EdgeTpuStatus, Manifest
 
 CARD_NAME = "README.md"
 _LIMITS = """\
@@ -15,7 +15,7 @@ _LIMITS = """\
   kinds of mask was not measured.
 - The thresholds were chosen on the same split that the table scores: recall and precision are a little flattering, the
   average precisions are not touched by it.
-- Not compiled for the Edge TPU, and never run on a Coral: nothing is claimed about either. `make bench` measures a CPU.
+- Never run on a Coral: nothing is claimed about it. `make bench` measures a CPU.
 """
 
 
@@ -54,6 +54,7 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         if before:
             parts.append(f"\nBefore quantisation: mAP50 {before['map50']:.3f}, mAP50-95 {before['map50_95']:.3f}.")
         parts.append("")
+    parts += ["## On the Edge TPU\n", *_on_edge_tpu(manifest.edge_tpu)]
     card = folder / CARD_NAME
     card.write_text("\n".join([*parts, _LIMITS]))
     return card
@@ -61,6 +62,30 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _on_edge_tpu(known: EdgeTpu | None) -> list[str]:
+    """What is known about the file there, in plain words."""
+    if known is None:
+        return ["Not compiled, and nobody looked whether it could be.\n"]
+    reasons = [f"- {reason}" for reason in known.reasons]
+    if known.status is not EdgeTpuStatus.COMPILED:
+        guess = f"Not compiled: the compiler was not at hand. By its published conditions it is {known.status} to map the whole file:\n"
+        return [guess, *reasons, ""]
+    mapped, left = known.operators_on_edge_tpu or 0, known.operators_on_cpu or 0
+    words = [
+        f"`{MODEL_NAME}` runs on the CPU. `{COMPILED_NAME}` beside it is what edgetpu_compiler {known.compiler} made of it "
+        f"({(known.size or 0) / 1e6:.2f} MB; SHA-256 `{(known.digest or '')[:16]}...`): {mapped} of {mapped + left} operators are on the "
+        f"Edge TPU, {left} on the CPU. {_memory(known)}The agent does not load it yet.\n"
+    ]
+    return [*words, *reasons, ""] if reasons else words
+
+
+def _memory(known: EdgeTpu) -> str:
+    if known.on_chip_bytes is None or known.off_chip_bytes is None:
+        return ""
+    kept, streamed = known.on_chip_bytes / 1024**2, known.off_chip_bytes / 1024**2
+    return f"{kept:.2f} MiB of parameters stay on the chip, {streamed:.2f} MiB are streamed to it for every frame. "
 
 
 def _steps(trained: dict[str, Any]) -> list[str]:

@@ -12,10 +12,11 @@ import numpy as np
 from agent.vision.yolo import letterbox
 from contract.errors import ContractError
 from contract.labels import LABELS
-from contract.release import MODEL_NAME, Head, Manifest
+from contract.release import COMPILED_NAME, MODEL_NAME, Head, Manifest
 from trainer import environment
 from trainer.card import write_card
 from trainer.dataset import Split, labels_in
+from trainer.edgetpu import edge_tpu
 from trainer.evaluate import evaluate, show_progress
 from trainer.gap import evaluate_float
 from trainer.golden import save_manifest
@@ -27,11 +28,13 @@ CARD_BOX = 0.05  # the model card also scores faces at least this share of the i
 
 def export(
     run: Run, *, calibration: Split, validation: Split, size: int, release: int, out: Path,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Callable[[], bool] = lambda: True, allow_cpu_ops: bool = False,
 ) -> Manifest:  # fmt: skip
     """Convert the run's weights to an input of `size` px, choose thresholds on `validation`, and write model, card and, last, manifest into `out`.
 
-    Raises ContractError where the run is not finished or an environment is missing; nothing is in `out` then.
+    Where the Edge TPU's compiler is on PATH, the compiled file lies beside. Raises ContractError where the run is not finished, an
+    environment is missing, or that compiler fails or leaves operators on the CPU that `allow_cpu_ops` does not allow; nothing is
+    in `out` then.
     """
     if not run.weights.is_file():
         raise ContractError(
@@ -40,9 +43,11 @@ def export(
     converted = convert(run, calibration=calibration, size=size, wanted=wanted)
     content = converted.read_bytes()
     used = min(CALIBRATION_IMAGES, len(calibration.images))
+    compiled = converted.with_name(COMPILED_NAME)
+    on_edge_tpu = edge_tpu(converted, compiled, allow_cpu_ops=allow_cpu_ops)  # a refusal comes before the long part
     manifest = Manifest(
         release=release, digest=sha256(content).hexdigest(), size=len(content), head=Head.YOLOV5U_CUT, input_size=size,
-        labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.35), compiled_for_edge_tpu=False,
+        labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.35), compiled_for_edge_tpu=False, edge_tpu=on_edge_tpu,
         trained_on=run.lineage() | {"calibration": {"split": calibration.name, "images": used}},
     )  # fmt: skip
     save_manifest(manifest, converted.parent)
@@ -53,6 +58,10 @@ def export(
     manifest = manifest.model_copy(update={"metrics": _metrics(run, converted, validation, manifest)})
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(converted, out / MODEL_NAME)
+    if compiled.is_file():
+        shutil.copyfile(compiled, out / COMPILED_NAME)
+    else:
+        (out / COMPILED_NAME).unlink(missing_ok=True)
     write_card(manifest, out)
     save_manifest(manifest, out)
     return manifest

@@ -18,7 +18,7 @@ UNFELT_MS = 0.5  # a difference in latency that no door feels, and that a clock 
 RARE = Label.MASK_WORN_INCORRECTLY
 MORE_ALARMS, LEAST_ALARMS = 1.1, 3  # times the champion's on empty frames, and by at least so many
 LOST_MAP50, LOST_RECALL = 0.03, 0.02  # by quantisation, at most
-NOT_ASKED = "not compared: memory of an accelerator, since none was there"
+NOT_ASKED = "not asked: whether the accelerator's memory holds it, since the Edge TPU's compiler was not at hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Cost:
 
     size: int  # bytes
     latency_ms: float  # of the network alone
+    streamed: int | None = None  # bytes outside the Edge TPU's memory, as its compiler said; None where it did not run
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def objections(
     ):
         if new > GROWTH * old and new - old > unfelt:
             found.append(f"it {what}: {new:.2f} {unit} against {old:.2f}, at most {GROWTH:g} times as much is allowed")
+    if candidate.streamed:
+        found.append(f"{candidate.streamed / 1e6:.2f} MB of it lie outside the Edge TPU's memory")
     return tuple(found)
 
 

@@ -78,7 +78,7 @@ def judge(
         *too_few(pairs),
         f"its network takes {costs[1].latency_ms:.1f} ms a frame here, the champion's {costs[0].latency_ms:.1f} ms",
         *(f"{one.split}: int8 costs {100 * one.map50:.1f} points mAP50" for one in losses),
-        NOT_ASKED,
+        *((NOT_ASKED,) if costs[1].streamed is None else ()),
     )
     return Judgement(found, tuple(comparisons), notes)
 
@@ -142,6 +142,13 @@ def _costs(champion: Path, candidate: Path, split: Split) -> tuple[Cost, Cost]:
             network.set_tensor(entry, tensor)
             network.invoke()
             times.append(1000 * (time.perf_counter() - begun))
-    return tuple(  # type: ignore[return-value]
-        Cost(path.stat().st_size, min(times)) for path, times in zip((champion, candidate), took, strict=True)
-    )
+    costs = [
+        Cost(path.stat().st_size, min(times), _streamed(path))
+        for path, times in zip((champion, candidate), took, strict=True)
+    ]
+    return costs[0], costs[1]
+
+
+def _streamed(path: Path) -> int | None:
+    known = read_manifest(path).edge_tpu
+    return known.off_chip_bytes if known else None

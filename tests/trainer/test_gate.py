@@ -101,6 +101,15 @@ def test_size_and_latency_may_grow_by_a_tenth(cost: Cost, word: str) -> None:
     assert said([pair(same, same, 10)], Cost(2_200_000, 22.0)) == ()
 
 
+@pytest.mark.parametrize(
+    ("streamed", "told"),
+    [(None, ()), (0, ()), (250_000, ("0.25 MB of it lie outside the Edge TPU's memory",))],
+)
+def test_nothing_may_lie_outside_the_accelerators_memory(streamed: int | None, told: tuple[str, ...]) -> None:
+    same = result([True] * 10)
+    assert said([pair(same, same, 10)], Cost(FAST.size, FAST.latency_ms, streamed)) == told
+
+
 def test_a_fraction_of_a_millisecond_is_no_objection_to_a_tiny_network() -> None:
     same = result([True] * 10)
     told = [

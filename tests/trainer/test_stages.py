@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -17,13 +18,15 @@ from agent.vision.detector import Detector
 from cloud.fleet.keys import make_keys
 from contract.errors import ContractError
 from contract.labels import LABELS
-from contract.release import read_manifest
+from contract.release import COMPILED_NAME, EdgeTpuStatus, read_manifest
 from rehearsal.scene import write_dataset
+from tests.trainer.test_edgetpu import STANDIN, put_compiler
 from trainer import environment
 from trainer.complete import publish
 from trainer.dataset import read_split
 from trainer.evaluate import evaluate
 from trainer.export import calibration_images
+from trainer.flatfile import read_graph
 from trainer.link import Link
 from trainer.release import Signer
 from trainer.run import Run
@@ -112,9 +115,28 @@ def test_the_exported_file_is_whole_int8_and_says_what_it_is(exported: Path) -> 
     assert manifest.trained_on["data"][0]["images"] == 24
     assert 2_000_000 < manifest.size < 3_000_000
     assert "release 7" in exported.with_name("README.md").read_text()
+    assert manifest.edge_tpu is not None
+    assert manifest.edge_tpu.status is EdgeTpuStatus.LIKELY, manifest.edge_tpu.reasons
+    assert "it is likely to map the whole file" in exported.with_name("README.md").read_text()
+    assert not exported.with_name(COMPILED_NAME).exists()
     for runtime in ("ai_edge_litert", "tflite_runtime"):
         found = Detector.load(exported, runtime=runtime).detect(np.full((120, 160, 3), 90, np.uint8))
         assert isinstance(found, list)
+
+
+def test_an_export_beside_the_compiler_also_holds_the_compiled_file(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_compiler(tmp_path / "bin", f'exec "{sys.executable}" "{STANDIN}" "$@"', monkeypatch)
+    out = folder / "compiled"
+    done = trainer("export", run, "--release", "8", "--out", out)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    manifest = read_manifest(out / "model.tflite")
+    assert manifest.edge_tpu is not None
+    assert (manifest.edge_tpu.status, manifest.edge_tpu.operators_on_cpu) == (EdgeTpuStatus.COMPILED, 0)
+    assert sha256((out / COMPILED_NAME).read_bytes()).hexdigest() == manifest.edge_tpu.digest
+    assert not manifest.compiled_for_edge_tpu
+    assert not read_graph(out / "model.tflite").compiled
 
 
 def test_the_int8_file_computes_what_the_float_graph_does(exported: Path, run: Path, data: Path, folder: Path) -> None:
