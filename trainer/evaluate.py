@@ -7,23 +7,21 @@ them; recall and precision count what the door would say: one label a face, wher
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from agent.vision.detector import Detection, Detector
-from agent.vision.yolo import Pixels
-from contract.errors import ContractError
+from agent.vision.detector import Detector
+from agent.vision.geometry import Box
 from contract.labels import LABELS, Label
-from trainer.dataset import Split, label_path
-from trainer.scores import Matches
+from trainer.dataset import Split
+from trainer.look import Seen, look
+from trainer.scores import Matches, Ranking, at_thresholds
 
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
 
@@ -46,6 +44,7 @@ class Report:
     images: int
     best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
     matches: dict[Label, Matches] = field(default_factory=dict, repr=False)  # for drawing images again
+    said: dict[Label, Ranking] = field(default_factory=dict, repr=False)  # one label a face, as a door decides
 
     @property
     def map50(self) -> float:
@@ -85,54 +84,41 @@ def evaluate(
     Raises ContractError for unreadable images or labels.
     """
     detector = Detector.load(model, thresholds=dict.fromkeys(LABELS, LOWEST), runtime=runtime)
-    truth, found = [], []
-    for index, image in enumerate(split.images):
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ContractError(f"cannot read the image {image}")
-        height, width = pixels.shape[:2]
-        truth.extend(_truth(image, index, width, height))
-        found.extend(_found(detector.detect(_as_pixels(pixels)), index, width, height))
-        if progress:
-            progress(index + 1, len(split.images))
-    return _score(truth, found, len(split.images), min_box, detector.manifest.thresholds)
+    return score(tuple(look(detector, split, progress)), detector.manifest.thresholds, min_box=min_box)
 
 
-def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
-    return image
+def score(seen: Sequence[Seen], thresholds: dict[Label, float], *, min_box: float = 0.0) -> Report:
+    """Score what a detector with thresholds of `LOWEST` saw; recall and precision are taken at `thresholds`."""
+    truth = [row for one in seen for row in _truth(one)]
+    found = [row for one in seen for row in _found(one)]
+    return _score(truth, found, len(seen), min_box, thresholds)
 
 
-def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
-    labels = label_path(image)
-    rows = labels.read_text().split("\n") if labels.exists() else []
-    boxes = []
-    for number, row in enumerate(rows, start=1):
-        if not row.strip():
-            continue
-        try:
-            kind, x, y, w, h = (float(part) for part in row.split())
-            if int(kind) not in range(len(LABELS)):
-                raise ValueError(f"class {kind:g}")  # noqa: TRY301 - one message for every fault of a row
-        except ValueError as error:
-            raise ContractError(f"{labels}, line {number}: expected `class x y w h` ({error})") from error
-        corner = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-        boxes.append(
-            {"image_id": index, "category_id": int(kind), "bbox": corner, "share": w * width / max(width, height)}
-        )
-    return boxes
-
-
-def _found(detections: list[Detection], index: int, width: int, height: int) -> list[dict[str, Any]]:
+def _truth(seen: Seen) -> list[dict[str, Any]]:
     return [
         {
-            "image_id": index, "category_id": kind, "score": score, "said": LABELS[kind] is one.label,
-            "bbox": [one.box.x0 * width, one.box.y0 * height, one.box.width * width, one.box.height * height],
-            "share": one.box.width * width / max(width, height),
+            "image_id": seen.image, "category_id": LABELS.index(face.label), "bbox": _corner(seen, face.box),
+            "share": face.share,
         }
-        for one in detections
-        for kind, score in enumerate(one.scores)
-        if score >= LOWEST
+        for face in seen.truth
     ]  # fmt: skip
+
+
+def _found(seen: Seen) -> list[dict[str, Any]]:
+    return [
+        {
+            "image_id": seen.image, "category_id": kind, "score": confidence, "said": LABELS[kind] is one.label,
+            "bbox": _corner(seen, one.box), "share": seen.share(one.box),
+        }
+        for one in seen.found
+        for kind, confidence in enumerate(one.scores)
+        if confidence >= LOWEST
+    ]  # fmt: skip
+
+
+def _corner(seen: Seen, box: Box) -> list[float]:
+    """COCO's way to write a box: left, top, width, height in px."""
+    return [box.x0 * seen.width, box.y0 * seen.height, box.width * seen.width, box.height * seen.height]
 
 
 def _score(
@@ -148,16 +134,19 @@ def _score(
     scores: dict[Label, Score] = {}
     best: dict[Label, float] = {}
     kept: dict[Label, Matches] = {}
+    decided: dict[Label, Ranking] = {}
     for index, label in enumerate(LABELS):
         curve = precision[:, :, index, 0, 0]
         if (curve < 0).all():
             continue
-        confidence, hit, positives = _matches(said, index)
-        recall_at, precision_at = _operating(confidence, hit, positives, thresholds[label])
-        scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
-        best[label] = _peak(confidence, hit, positives)
+        decided[label] = _ranking(said, index)
+        operating = at_thresholds(decided[label], [thresholds[label]])
+        scores[label] = Score(
+            float(curve[0].mean()), float(curve.mean()), float(operating.recall[0]), float(operating.precision[0])
+        )
+        best[label] = _peak(decided[label])
         kept[label] = _every_match(scored, index, images)
-    return Report(scores, images, best, kept)
+    return Report(scores, images, best, kept, decided)
 
 
 def _matched(truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int, min_box: float) -> COCOeval:
@@ -185,8 +174,7 @@ def _coco(boxes: list[dict[str, Any]], images: int) -> COCO:
     return listing
 
 
-def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
-    """Of one class at IoU 0.5: confidences, best first; which of them hit; how many there were to find."""
+def _ranking(scored: COCOeval, category: int) -> Ranking:
     confidence, hit, positives = [], [], 0
     for one in scored.evalImgs:
         if one is None or one["category_id"] != category:
@@ -196,7 +184,7 @@ def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], 
         hit.extend(one["dtMatches"][0][counted] > 0)
         positives += int((~np.asarray(one["gtIgnore"]).astype(bool)).sum())
     order = np.argsort(-np.asarray(confidence, float), kind="stable")
-    return np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives
+    return Ranking(np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives)
 
 
 def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
@@ -213,20 +201,13 @@ def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
     return Matches(image[order], hit[:, order], counted[:, order], positives)
 
 
-def _operating(
-    confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int, threshold: float
-) -> tuple[float, float]:
-    taken = hit[confidence >= threshold]
-    return float(taken.sum() / positives) if positives else 0.0, float(taken.mean()) if taken.size else 0.0
-
-
-def _peak(confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int) -> float:
+def _peak(ranking: Ranking) -> float:
     """The confidence at which F1 is highest, kept between 0.3 and 0.6: few examples make the peak a matter of luck."""
-    if not hit.any():
+    if not ranking.hit.any():
         return 0.35
-    right = np.cumsum(hit)
-    f1 = 2 * right / (np.arange(1, len(hit) + 1) + positives)
-    return float(np.clip(confidence[int(np.argmax(f1))], 0.3, 0.6))
+    right = np.cumsum(ranking.hit)
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + ranking.positives)
+    return float(np.clip(ranking.confidence[int(np.argmax(f1))], 0.3, 0.6))
 
 
 def _mean(values: list[float]) -> float:
