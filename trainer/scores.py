@@ -38,9 +38,10 @@ class Operation:
     precision: Floats
     recall: Floats
     f1: Floats
+    said: npt.NDArray[np.int64]  # detections that reach it
 
 
-def at_thresholds(ranking: Ranking, thresholds: Sequence[float]) -> Operation:
+def at_thresholds(ranking: Ranking, thresholds: Sequence[float] | Floats) -> Operation:
     """Precision, recall and F1 of the detections whose confidence reaches each threshold."""
     rising = ranking.confidence[::-1]
     taken = len(rising) - np.searchsorted(rising, np.asarray(thresholds, float), side="left")
@@ -49,6 +50,7 @@ def at_thresholds(ranking: Ranking, thresholds: Sequence[float]) -> Operation:
         right / np.maximum(taken, 1),
         right / max(ranking.positives, 1),
         2 * right / np.maximum(taken + ranking.positives, 1),
+        taken,
     )
 
 
