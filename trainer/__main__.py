@@ -124,6 +124,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(stage=_evaluate)
+
+    pictures = stages.add_parser(
+        "pictures", help="a run in pictures, in its folder: curves, confusions, thresholds, the worst mistakes"
+    )
+    pictures.add_argument("run", type=Path, help="the run folder")
+    pictures.add_argument("--model", type=Path, help="the int8 file; by default what `export` left in the run folder")
+    pictures.add_argument("--data", type=Path, metavar="DATA.yaml", help="by default what the run was validated on")
+    pictures.add_argument("--split", help="by default what the run was validated on")
+    pictures.add_argument(
+        "--min-box",
+        type=float,
+        default=0.05,
+        help="leave out boxes narrower than this share of the image's longer side",
+    )
+    pictures.set_defaults(stage=_pictures)
     return parser
 
 
@@ -335,11 +350,15 @@ def _require_image_size(size: int) -> None:
         raise ContractError(f"--image-size must be a multiple of 32 from 32 to 1280, not {size}")
 
 
+def _require_share(min_box: float) -> None:
+    if not 0 <= min_box < 1:
+        raise ContractError(f"--min-box is a share between 0 and 1, not {min_box:g}")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from trainer.evaluate import evaluate, show_progress
 
-    if not 0 <= options.min_box < 1:
-        raise ContractError(f"--min-box is a share between 0 and 1, not {options.min_box:g}")
+    _require_share(options.min_box)
     report = evaluate(
         options.model, read_split(options.data, options.split), min_box=options.min_box, progress=show_progress
     )
@@ -351,6 +370,25 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(
             f"  {label:24} AP50 {score.ap50:.3f}  AP50-95 {score.ap50_95:.3f}  recall {score.recall:.3f}  precision {score.precision:.3f}"
         )
+
+
+def _pictures(options: argparse.Namespace) -> None:
+    from contract.release import MODEL_NAME
+    from trainer.evaluate import show_progress
+    from trainer.pictures import draw_curves, draw_pictures
+
+    _require_share(options.min_box)
+    run = Run.open(options.run)
+    model = options.model or run.folder / MODEL_NAME
+    if options.model is None and not model.is_file():
+        print(
+            f"wrote {draw_curves(run)}; no {MODEL_NAME} in {run.folder} to judge: `trainer export` it, or name one with --model"
+        )
+        return
+    judged = next(source for source in run.sources if source.val)
+    split = read_split(options.data or judged.data, options.split or ("val" if options.data else judged.val))
+    for path in draw_pictures(run, model, split, min_box=options.min_box, progress=show_progress):
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

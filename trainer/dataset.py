@@ -49,7 +49,7 @@ def label_path(image: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Row:
     """A labelled face: centre and size in the unit square of its image."""
 
     label: Label
@@ -59,7 +59,7 @@ class Face:
     height: float
 
 
-def read_faces(image: Path) -> tuple[Face, ...]:
+def read_rows(image: Path) -> tuple[Row, ...]:
     """The labelled faces of `image`; none where it has no file of labels.
 
     Raises ContractError that names file and line where a row is not `class x y w h` with one of our classes and a centre
@@ -67,12 +67,12 @@ def read_faces(image: Path) -> tuple[Face, ...]:
     """
     rows = label_path(image)
     listed = rows.read_text().splitlines() if rows.exists() else []
-    return tuple(_face(rows, number, row) for number, row in enumerate(listed, start=1) if row.strip())
+    return tuple(_row(rows, number, row) for number, row in enumerate(listed, start=1) if row.strip())
 
 
 def labels_in(image: Path) -> set[Label]:
     """The labels that occur in `image`. Raises ContractError for a row that is none."""
-    return {face.label for face in read_faces(image)}
+    return {face.label for face in read_rows(image)}
 
 
 def survey(split: Split, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def survey(split: Split, progress: Callable[[int, int], None] | None = None) -> 
     for number, image in enumerate(split.images, start=1):
         if cv2.imread(str(image), cv2.IMREAD_COLOR) is None:
             raise ContractError(f"cannot read the image {image}: take it off the list, or bring it back whole")
-        faces = read_faces(image)
+        faces = read_rows(image)
         for face in faces:
             counts[face.label] += 1
         empty += not faces
@@ -124,7 +124,7 @@ def join(folder: Path, sets: list[tuple[Path, str, str]], repeat: dict[str, int]
     return joined
 
 
-def _face(rows: Path, number: int, row: str) -> Face:
+def _row(rows: Path, number: int, row: str) -> Row:
     try:
         kind, x, y, width, height = (float(part) for part in row.split())
         if kind not in range(len(LABELS)):
@@ -133,7 +133,7 @@ def _face(rows: Path, number: int, row: str) -> Face:
             raise ValueError("a centre or a size outside the unit square")  # noqa: TRY301
     except ValueError as error:
         raise ContractError(f"{rows}, line {number}: expected `class x y w h` ({error})") from error
-    return Face(LABELS[int(kind)], x, y, width, height)
+    return Row(LABELS[int(kind)], x, y, width, height)
 
 
 def _images(target: Path) -> tuple[Path, ...]:

@@ -7,23 +7,21 @@ them; recall and precision count what the door would say: one label a face, wher
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from agent.vision.detector import Detection, Detector
-from agent.vision.yolo import Pixels
-from contract.errors import ContractError
+from agent.vision.detector import Detector
+from agent.vision.geometry import Box
 from contract.labels import LABELS, Label
-from trainer.dataset import Split, read_faces
-from trainer.scores import Matches
+from trainer.dataset import Split
+from trainer.look import Seen, look
+from trainer.scores import Matches, Ranking, at_thresholds
 
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
 
@@ -46,6 +44,7 @@ class Report:
     images: int
     best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
     matches: dict[Label, Matches] = field(default_factory=dict, repr=False)  # for drawing images again
+    said: dict[Label, Ranking] = field(default_factory=dict, repr=False)  # one label a face, as a door decides
     alarms: int = 0  # what was said, at the thresholds, on images without a labelled face
     empty: int = 0  # images without one
 
@@ -87,62 +86,41 @@ def evaluate(
     Raises ContractError for unreadable images or labels.
     """
     detector = Detector.load(model, thresholds=dict.fromkeys(LABELS, LOWEST), runtime=runtime)
-    return score(detector.detect, split, thresholds=detector.manifest.thresholds, min_box=min_box, progress=progress)
+    return score(tuple(look(detector.detect, split, progress)), detector.manifest.thresholds, min_box=min_box)
 
 
-def score(
-    detect: Callable[[Pixels], list[Detection]],
-    split: Split,
-    *,
-    thresholds: dict[Label, float],
-    min_box: float = 0.0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """As `evaluate`, for anything that finds faces in a BGR image; `thresholds` are the operating ones.
-
-    `detect` should answer down to the confidence LOWEST, or the curves end early.
-    """
-    truth, found = [], []
-    for index, image in enumerate(split.images):
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ContractError(f"cannot read the image {image}")
-        height, width = pixels.shape[:2]
-        truth.extend(_truth(image, index, width, height))
-        found.extend(_found(detect(_as_pixels(pixels)), index, width, height))
-        if progress:
-            progress(index + 1, len(split.images))
-    return _score(truth, found, len(split.images), min_box, thresholds)
+def score(seen: Sequence[Seen], thresholds: dict[Label, float], *, min_box: float = 0.0) -> Report:
+    """Score what a detector with thresholds of `LOWEST` saw; recall and precision are taken at `thresholds`."""
+    truth = [row for one in seen for row in _truth(one)]
+    found = [row for one in seen for row in _found(one)]
+    return _score(truth, found, len(seen), min_box, thresholds)
 
 
-def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
-    return image
-
-
-def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
+def _truth(seen: Seen) -> list[dict[str, Any]]:
     return [
         {
-            "image_id": index, "category_id": LABELS.index(face.label), "share": face.width * width / max(width, height),
-            "bbox": [
-                (face.x - face.width / 2) * width, (face.y - face.height / 2) * height,
-                face.width * width, face.height * height,
-            ],
+            "image_id": seen.image, "category_id": LABELS.index(face.label), "bbox": _corner(seen, face.box),
+            "share": face.share,
         }
-        for face in read_faces(image)
+        for face in seen.truth
     ]  # fmt: skip
 
 
-def _found(detections: list[Detection], index: int, width: int, height: int) -> list[dict[str, Any]]:
+def _found(seen: Seen) -> list[dict[str, Any]]:
     return [
         {
-            "image_id": index, "category_id": kind, "score": score, "said": LABELS[kind] is one.label,
-            "bbox": [one.box.x0 * width, one.box.y0 * height, one.box.width * width, one.box.height * height],
-            "share": one.box.width * width / max(width, height),
+            "image_id": seen.image, "category_id": kind, "score": confidence, "said": LABELS[kind] is one.label,
+            "bbox": _corner(seen, one.box), "share": seen.share(one.box),
         }
-        for one in detections
-        for kind, score in enumerate(one.scores)
-        if score >= LOWEST
+        for one in seen.found
+        for kind, confidence in enumerate(one.scores)
+        if confidence >= LOWEST
     ]  # fmt: skip
+
+
+def _corner(seen: Seen, box: Box) -> list[float]:
+    """COCO's way to write a box: left, top, width, height in px."""
+    return [box.x0 * seen.width, box.y0 * seen.height, box.width * seen.width, box.height * seen.height]
 
 
 def _score(
@@ -158,14 +136,17 @@ def _score(
     scores: dict[Label, Score] = {}
     best: dict[Label, float] = {}
     kept: dict[Label, Matches] = {}
+    decided: dict[Label, Ranking] = {}
     for index, label in enumerate(LABELS):
         curve = precision[:, :, index, 0, 0]
         if (curve < 0).all():
             continue
-        confidence, hit, positives = _matches(said, index)
-        recall_at, precision_at = _operating(confidence, hit, positives, thresholds[label])
-        scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
-        best[label] = _peak(confidence, hit, positives)
+        decided[label] = _ranking(said, index)
+        operating = at_thresholds(decided[label], [thresholds[label]])
+        scores[label] = Score(
+            float(curve[0].mean()), float(curve.mean()), float(operating.recall[0]), float(operating.precision[0])
+        )
+        best[label] = _peak(decided[label])
         kept[label] = _every_match(scored, index, images)
     empty = set(range(images)) - {one["image_id"] for one in truth}
     alarms = sum(
@@ -173,7 +154,7 @@ def _score(
         and one["score"] >= thresholds[LABELS[one["category_id"]]]
         for one in found
     )  # fmt: skip
-    return Report(scores, images, best, kept, alarms, len(empty))
+    return Report(scores, images, best, kept, decided, alarms, len(empty))
 
 
 def _matched(truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int, min_box: float) -> COCOeval:
@@ -201,8 +182,7 @@ def _coco(boxes: list[dict[str, Any]], images: int) -> COCO:
     return listing
 
 
-def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
-    """Of one class at IoU 0.5: confidences, best first; which of them hit; how many there were to find."""
+def _ranking(scored: COCOeval, category: int) -> Ranking:
     confidence, hit, positives = [], [], 0
     for one in scored.evalImgs:
         if one is None or one["category_id"] != category:
@@ -212,7 +192,7 @@ def _matches(scored: COCOeval, category: int) -> tuple[npt.NDArray[np.float64], 
         hit.extend(one["dtMatches"][0][counted] > 0)
         positives += int((~np.asarray(one["gtIgnore"]).astype(bool)).sum())
     order = np.argsort(-np.asarray(confidence, float), kind="stable")
-    return np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives
+    return Ranking(np.asarray(confidence, float)[order], np.asarray(hit, bool)[order], positives)
 
 
 def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
@@ -229,20 +209,13 @@ def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
     return Matches(image[order], hit[:, order], counted[:, order], positives)
 
 
-def _operating(
-    confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int, threshold: float
-) -> tuple[float, float]:
-    taken = hit[confidence >= threshold]
-    return float(taken.sum() / positives) if positives else 0.0, float(taken.mean()) if taken.size else 0.0
-
-
-def _peak(confidence: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], positives: int) -> float:
+def _peak(ranking: Ranking) -> float:
     """The confidence at which F1 is highest, kept between 0.3 and 0.6: few examples make the peak a matter of luck."""
-    if not hit.any():
+    if not ranking.hit.any():
         return 0.35
-    right = np.cumsum(hit)
-    f1 = 2 * right / (np.arange(1, len(hit) + 1) + positives)
-    return float(np.clip(confidence[int(np.argmax(f1))], 0.3, 0.6))
+    right = np.cumsum(ranking.hit)
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + ranking.positives)
+    return float(np.clip(ranking.confidence[int(np.argmax(f1))], 0.3, 0.6))
 
 
 def _mean(values: list[float]) -> float:

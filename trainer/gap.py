@@ -5,16 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from agent.vision.detector import NMS_IOU, Detection, Detector, detections
 from agent.vision.yolo import BINS, Floats, Placement, corners, letterbox, suppress
-from contract.errors import ContractError
 from contract.labels import LABELS, Label
 from trainer import environment
 from trainer.dataset import Split
 from trainer.evaluate import LOWEST, Report, score
+from trainer.look import look, read_image
 
 SAME_BOX = 0.5  # overlap from which two runtimes found the same face
 
@@ -42,7 +41,7 @@ def evaluate_float(
         kept = suppress(boxes, scores, iou=NMS_IOU)
         return detections(boxes[kept], scores[kept], placement, (pixels.shape[1], pixels.shape[0]))
 
-    return score(detect, split, thresholds=thresholds, min_box=min_box)
+    return score(tuple(look(detect, split)), thresholds, min_box=min_box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def agreement(
     eyes = [Detector.load(model, runtime=runtime) for runtime in runtimes]
     same = found = 0
     for number, image in enumerate(split.images, start=1):
-        pixels = _read(image)
+        pixels = read_image(image)
         ours, theirs = (one.detect(pixels) for one in eyes)
         found += len(ours) + len(theirs)
         same += 2 * _pairs(ours, theirs)
@@ -87,18 +86,11 @@ def _write_pictures(split: Split, size: int, out: Path) -> list[Placement]:
     pictures = np.lib.format.open_memmap(out, mode="w+", dtype=np.uint8, shape=(len(split.images), size, size, 3))  # type: ignore[no-untyped-call]
     placements = []
     for index, image in enumerate(split.images):
-        tensor, placement = letterbox(_read(image), size)
+        tensor, placement = letterbox(read_image(image), size)
         pictures[index] = tensor.view(np.uint8)[0] ^ 0x80
         placements.append(placement)
     pictures.flush()
     return placements
-
-
-def _read(image: Path) -> np.ndarray:  # type: ignore[type-arg]
-    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ContractError(f"cannot read the image {image}")
-    return pixels.astype(np.uint8)
 
 
 def _decode(maps: list[tuple[int, Floats, Floats]]) -> tuple[Floats, Floats]:

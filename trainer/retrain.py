@@ -1,6 +1,5 @@
 """A snapshot to a candidate and the gate's word on it: always from the same base, on the base data and all crops so far."""
 
-import csv
 import shutil
 import time
 from collections.abc import Mapping
@@ -143,15 +142,14 @@ def _count(run: Run, lease: Lease) -> bool:
 
 
 def curve(run: Run) -> tuple[Point, ...]:
-    """The epochs that a training has finished so far, from its `results.csv`."""
+    """The epochs that a training has finished so far, from its table of results."""
     try:
-        rows = list(csv.DictReader((run.folder / "fit" / "results.csv").read_text().splitlines()))
         return tuple(
             Point(
-                epoch=int(row["epoch"]), loss=sum(float(row[f"train/{part}_loss"]) for part in ("box", "cls", "dfl")),
-                map50=min(1.0, max(0.0, float(row["metrics/mAP50(B)"]))),
+                epoch=int(row["epoch"]), loss=sum(row[f"train/{part}_loss"] for part in ("box", "cls", "dfl")),
+                map50=min(1.0, max(0.0, row["metrics/mAP50(B)"])),
             )
-            for row in rows
+            for row in run.epochs()
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or half a line
+    except (ContractError, ValueError, KeyError):  # a job does not end for its picture
         return ()

@@ -1,5 +1,6 @@
 """A run folder: one training's settings, weights and results; it explains itself."""
 
+import csv
 import json
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -10,6 +11,7 @@ from contract.errors import ContractError
 
 CONFIG = "config.json"
 SURVEY = "data.json"  # what the data-set stage counted and digested
+RESULTS = Path("fit", "results.csv")  # the training library's, one row an epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,22 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ContractError(f"{folder} is not a run folder: {CONFIG} cannot be read ({error})") from error
         return cls(folder, sources, recipe)
+
+    def epochs(self) -> list[dict[str, float]]:
+        """The epochs finished so far, by the training library's own column names; [] before the first one.
+
+        Raises ContractError where the file is not of that library.
+        """
+        path = self.folder / RESULTS
+        try:
+            text = path.read_text()
+        except OSError:
+            return []
+        whole = text[: text.rfind("\n") + 1]  # its last line may still be on the way
+        try:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(whole.splitlines())]
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"{path} is not a table of numbers, one row an epoch ({error})") from error
 
     def lineage(self) -> dict[str, Any]:
         """What a manifest says of the training: names and digests, no paths of this machine."""

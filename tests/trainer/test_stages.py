@@ -196,6 +196,41 @@ def test_evaluating_the_fresh_file_works_even_if_it_has_learned_nothing(exported
     assert 0 <= report.map50 <= 1
 
 
+@pytest.mark.parametrize("min_box", ["0.05", "0"])
+def test_a_run_explains_itself_in_pictures(exported: Path, run: Path, min_box: str) -> None:
+    done = trainer("pictures", run, "--model", exported, "--min-box", min_box)
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = {"curves.png", "confusion.png", "thresholds.png", "precision-recall.png", "mistakes.jpg"}
+    folder = run / "pictures"
+    assert done.stdout.splitlines() == [
+        f"wrote {folder / name}"
+        for name in ("curves.png", "confusion.png", "thresholds.png", "precision-recall.png", "mistakes.jpg")
+    ]
+    assert {path.name for path in folder.iterdir()} == names | {".gitignore", "curves.json", "scores.json"}
+    for name in names:
+        pixels = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+        assert pixels is not None, name
+        height, width = pixels.shape[:2]
+        assert 1000 <= width <= 2200, name
+        assert 500 <= height <= 3000, name
+        assert 180 < pixels.mean() < 253, name  # a light ground, and something on it
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
+    scores = json.loads((folder / "scores.json").read_text())
+    assert (scores["release"], scores["images"]) == (7, 24)
+    faces = [sum(row) for row in scores["confusion"]["counts"]][: len(LABELS)]
+    assert faces == [scores["classes"].get(label, {"faces": 0})["faces"] for label in LABELS]
+
+
+def test_the_curves_are_drawn_before_there_is_a_file_to_judge(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "fit").mkdir()
+    for name in ("config.json", "fit/results.csv"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    done = trainer("pictures", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "no model.tflite" in done.stdout
+    assert cv2.imread(str(tmp_path / "pictures" / "curves.png")) is not None
+
+
 def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, base: Path) -> None:
     out = folder / "cut-off"
     command = [sys.executable, "-m", "trainer", "train", "--data", f"{data}:train:val", "--base", base, "--epochs", "3",
