@@ -1,21 +1,12 @@
 """`trainer`: one command per stage, from labelled photographs to the file that runs on the door."""
 
 import argparse
-import json
-import logging
 import platform
-import signal
 import sys
-import tempfile
-import threading
-from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.errors import ContractError, TryAgainError
-from contract.labels import LABELS
-from trainer import environment
-from trainer.dataset import read_split
-from trainer.run import CONFIG, SURVEY, Recipe, Run, Source
+from trainer import commands
 
 BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
 FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / "model.tflite"
@@ -40,18 +31,18 @@ def _parser() -> argparse.ArgumentParser:
     setup = stages.add_parser(
         "environments", help="install the training and conversion environments, outside the checkout"
     )
-    setup.set_defaults(stage=_environments)
+    setup.set_defaults(stage=commands.environments)
 
     dataset = stages.add_parser(
         "dataset", help="read every image and label of data sets: count, digest, find what is wrong"
     )
     _add_recipe(dataset)
-    dataset.set_defaults(stage=_dataset)
+    dataset.set_defaults(stage=commands.dataset)
 
     train = stages.add_parser("train", help="fit yolov5n; writes a run folder")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
-    train.set_defaults(stage=_train)
+    train.set_defaults(stage=commands.train)
 
     whole = stages.add_parser("run", help="all stages from photographs to the gate's word; goes on where it stopped")
     _add_recipe(whole)
@@ -60,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--champion", type=Path, default=FACTORY, help="what it is judged against; by default the factory model"
     )
-    whole.set_defaults(stage=_run)
+    whole.set_defaults(stage=commands.run)
 
     gate = stages.add_parser("gate", help="may a candidate ship? both files on the same images; exit code 1: no")
     gate.add_argument("candidate", type=Path, help="the TFLite file, its manifest.json beside it")
@@ -68,19 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument(
         "--data", action="append", required=True, metavar="DATA.yaml:SPLIT", help="to judge on; repeatable"
     )
-    gate.set_defaults(stage=_gate)
+    gate.set_defaults(stage=commands.gate)
 
     release = stages.add_parser("release", help="sign a whole run that the gate let through, and publish it")
     release.add_argument("run", type=Path, help="the run folder of `trainer run`")
     _add_cloud(release)
-    release.set_defaults(stage=_release)
+    release.set_defaults(stage=commands.release)
 
     base = stages.add_parser("base", help="an int8 file of ours to the float weights that trainings start from")
     base.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
     base.add_argument("--data", type=Path, required=True, metavar="DATA.yaml", help="typical pictures")
     base.add_argument("--split", default="train")
     base.add_argument("--out", type=Path, required=True, metavar="WEIGHTS.npz")
-    base.set_defaults(stage=_base)
+    base.set_defaults(stage=commands.base)
 
     export = stages.add_parser("export", help="a finished run to int8 TFLite, manifest and model card")
     export.add_argument("run", type=Path, help="the run folder")
@@ -90,12 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--allow-cpu-ops", action="store_true", help="pass what the Edge TPU's compiler leaves partly on the CPU"
     )
-    export.set_defaults(stage=_export)
+    export.set_defaults(stage=commands.export)
 
     inspect = stages.add_parser("inspect", help="is a TFLite file fit for the Edge TPU? A look without the compiler")
     inspect.add_argument("model", type=Path, help="the TFLite file; it needs no manifest")
     inspect.add_argument("--json", action="store_true")
-    inspect.set_defaults(stage=_inspect)
+    inspect.set_defaults(stage=commands.inspect)
 
     work = stages.add_parser(
         "work", help="train when the cloud asks for it: claim, train, export, judge, sign, publish"
@@ -113,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--rate", type=float, default=0.0004, help="of learning, at its highest")
     work.add_argument("--limit", type=int, help="use at most so many pictures of each data set: for a quick try")
     work.add_argument("--once", action="store_true", help="end after one job")
-    work.set_defaults(stage=_work)
+    work.set_defaults(stage=commands.work)
 
     evaluate = stages.add_parser("evaluate", help="score an int8 file through the device's own decoder")
     evaluate.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
@@ -123,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "--min-box", type=float, default=0.0, help="ignore boxes narrower than this share of the image's longer side"
     )
     evaluate.add_argument("--json", action="store_true")
-    evaluate.set_defaults(stage=_evaluate)
+    evaluate.set_defaults(stage=commands.evaluate)
 
     pictures = stages.add_parser(
         "pictures", help="a run in pictures, in its folder: curves, confusions, thresholds, the worst mistakes"
@@ -138,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0.05,
         help="leave out boxes narrower than this share of the image's longer side",
     )
-    pictures.set_defaults(stage=_pictures)
+    pictures.set_defaults(stage=commands.pictures)
     return parser
 
 
@@ -174,221 +165,6 @@ def _add_cloud(stage: argparse.ArgumentParser) -> None:
         default=Path("trainer-work"),
         help="jobs, pictures and what was signed last; made if missing",
     )
-
-
-def _environments(_: argparse.Namespace) -> None:
-    for name in environment.NAMES:
-        environment.install(name)
-
-
-def _dataset(options: argparse.Namespace) -> None:
-    from trainer.complete import look_over
-
-    run = _new_run(options)
-    look_over(run)
-    print((run.folder / SURVEY).read_text(), end="")
-
-
-def _run(options: argparse.Namespace) -> None:
-    from trainer.complete import run_stages, tell
-
-    size = options.export_size or options.image_size
-    _require_image_size(size)
-    run = _new_run(options)
-    if (run.folder / CONFIG).is_file() and Run.open(run.folder) != run:
-        raise ContractError(f"{run.folder} holds another run (its {CONFIG} differs): choose another --out")
-    run.save()
-    word = run_stages(run, size=size, release=options.release, champion=options.champion)
-    tell(word)
-    print(f"the run is whole: {run.folder}")
-
-
-def _gate(options: argparse.Namespace) -> int:
-    from trainer.complete import exhibit, tell
-    from trainer.judge import judge
-
-    exhibits = []
-    for text in options.data:
-        path, _, split = text.rpartition(":")
-        if not path:
-            raise ContractError(f"--data takes DATA.yaml:SPLIT, not {text!r}")
-        exhibits.append(exhibit(Path(path), split))
-    word = judge(options.champion, options.candidate, exhibits)
-    tell(word)
-    return 1 if word.objections else 0
-
-
-def _release(options: argparse.Namespace) -> None:
-    from trainer.complete import publish
-    from trainer.link import Link
-    from trainer.release import Signer
-
-    link = Link.open(options.cloud, _token(options), options.ca)
-    try:
-        number = publish(options.run, Signer(options.keys, options.folder), link, datetime.now(UTC))
-    finally:
-        link.close()
-    print(f"release {number} is published; the cloud rolls it out")
-
-
-def _token(options: argparse.Namespace) -> str:
-    try:
-        return str(options.token_file.read_text().strip())
-    except OSError as error:
-        raise ContractError(f"cannot read the token in {options.token_file}: {error.strerror}") from error
-
-
-def _train(options: argparse.Namespace) -> None:
-    if options.resume:
-        run = Run.open(options.out)
-        if not run.last.is_file():
-            raise ContractError(f"nothing to resume in {options.out}: no epoch was finished; start without --resume")
-    else:
-        run = _new_run(options)
-    run.save()
-    environment.run("train", "trainer.train", [run.folder.resolve(), *(["--resume"] if options.resume else [])])
-
-
-def _new_run(options: argparse.Namespace) -> Run:
-    if not options.data or not options.base:
-        raise ContractError("train needs --data DATA.yaml (one or more) and --base WEIGHTS.npz")
-    if not options.base.is_file():
-        raise ContractError(f"no base weights at {options.base}")
-    _require_image_size(options.image_size)
-    sources = tuple(Source.parse(text) for text in options.data)
-    for source in sources:  # a typo is better found now than by another program
-        for split in filter(None, (source.train, source.val)):
-            read_split(source.data, split)
-    if not any(source.val for source in sources):
-        raise ContractError("no data set has a validation split: name one as DATA.yaml:TRAIN:VAL")
-    sources = tuple(Source(source.data.resolve(), source.train, source.val) for source in sources)
-    for name in ("scale", "mixup", "eyes"):
-        if not 0 <= getattr(options, name) < 1:
-            raise ContractError(f"--{name} lies between 0 and 1, not {getattr(options, name):g}")
-    recipe = Recipe(
-        options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
-        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes,
-    )  # fmt: skip
-    return Run(options.out, sources, recipe)
-
-
-def _base(options: argparse.Namespace) -> None:
-    from contract.release import read_manifest
-    from trainer.base import recover
-
-    size = read_manifest(options.model).input_size
-    with tempfile.TemporaryDirectory() as work:
-        recover(options.model, read_split(options.data, options.split), size, Path(work), options.out)
-    print(f"wrote {options.out}")
-
-
-def _export(options: argparse.Namespace) -> None:
-    from trainer.export import export
-
-    run = Run.open(options.run)
-    size = options.image_size or run.recipe.image_size
-    _require_image_size(size)
-    judged = next(source for source in run.sources if source.val)
-    manifest = export(
-        run, calibration=read_split(judged.data, judged.train), validation=read_split(judged.data, judged.val),
-        size=size, release=options.release, out=options.out, allow_cpu_ops=options.allow_cpu_ops,
-    )  # fmt: skip
-    print(json.dumps(manifest.metrics, indent=2))
-    if manifest.edge_tpu is not None:
-        print(
-            "\n".join(
-                [f"Edge TPU: {manifest.edge_tpu.status}", *(f"  {reason}" for reason in manifest.edge_tpu.reasons)]
-            )
-        )
-    print(f"wrote {options.out}: model, manifest and card")
-
-
-def _inspect(options: argparse.Namespace) -> None:
-    from trainer.inspection import in_words, inspect
-
-    found = inspect(options.model)
-    print(json.dumps(found) if options.json else in_words(found))
-
-
-def _work(options: argparse.Namespace) -> None:
-    from trainer.link import Link
-    from trainer.release import Signer
-    from trainer.retrain import Retraining
-    from trainer.worker import Worker
-
-    if not options.data:
-        raise ContractError("work needs --data DATA.yaml, one or more: what is learned besides the crops")
-    if options.image_size:
-        _require_image_size(options.image_size)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    retraining = Retraining(
-        base=options.base, sources=tuple(Source.parse(text) for text in options.data), epochs=options.epochs,
-        image_size=options.image_size, batch=options.batch, rate=options.rate, limit=options.limit,
-    )  # fmt: skip
-    link = Link.open(options.cloud, _token(options), options.ca)
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
-    try:
-        Worker(link, Signer(options.keys, options.folder), options.folder, options.name, retraining).run(
-            once=options.once, done=done
-        )
-    finally:
-        link.close()
-
-
-def _repeat(text: str) -> tuple[str, int]:
-    label, _, number = text.partition("=")
-    if label not in [str(one) for one in LABELS] or not number.isdigit() or not 1 <= int(number) <= 5:
-        raise ContractError(f"--repeat takes LABEL=N with N from 1 to 5, not {text!r}; labels: {', '.join(LABELS)}")
-    return label, int(number)
-
-
-def _require_image_size(size: int) -> None:
-    if size % 32 or not 32 <= size <= 1280:
-        raise ContractError(f"--image-size must be a multiple of 32 from 32 to 1280, not {size}")
-
-
-def _require_share(min_box: float) -> None:
-    if not 0 <= min_box < 1:
-        raise ContractError(f"--min-box is a share between 0 and 1, not {min_box:g}")
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from trainer.evaluate import evaluate, show_progress
-
-    _require_share(options.min_box)
-    report = evaluate(
-        options.model, read_split(options.data, options.split), min_box=options.min_box, progress=show_progress
-    )
-    if options.json:
-        print(json.dumps(report.as_json()))
-        return
-    print(f"{report.images} images: mAP50 {report.map50:.3f}, mAP50-95 {report.map50_95:.3f}")
-    for label, score in report.per_class.items():
-        print(
-            f"  {label:24} AP50 {score.ap50:.3f}  AP50-95 {score.ap50_95:.3f}  recall {score.recall:.3f}  precision {score.precision:.3f}"
-        )
-
-
-def _pictures(options: argparse.Namespace) -> None:
-    from contract.release import MODEL_NAME
-    from trainer.evaluate import show_progress
-    from trainer.pictures import draw_curves, draw_pictures
-
-    _require_share(options.min_box)
-    run = Run.open(options.run)
-    model = options.model or run.folder / MODEL_NAME
-    if options.model is None and not model.is_file():
-        print(
-            f"wrote {draw_curves(run)}; no {MODEL_NAME} in {run.folder} to judge: `trainer export` it, or name one with --model"
-        )
-        return
-    judged = next(source for source in run.sources if source.val)
-    split = read_split(options.data or judged.data, options.split or ("val" if options.data else judged.val))
-    for path in draw_pictures(run, model, split, min_box=options.min_box, progress=show_progress):
-        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from trainer.gap import agreement
 from trainer.golden import write_golden_frames
 from trainer.judge import Exhibit, Judgement, judge
 from trainer.link import Link
+from trainer.pictures import draw_pictures
 from trainer.release import Signer
 from trainer.run import SURVEY, Run
 
@@ -28,9 +29,9 @@ AGREEMENT = "runtimes.json"
 
 
 def run_stages(run: Run, *, size: int, release: int, champion: Path) -> Judgement:
-    """Survey, train, export, golden frames, runtimes, gate; goes on where an earlier attempt stopped.
+    """Survey, train, export, golden frames, runtimes, gate, pictures; goes on where an earlier attempt stopped.
 
-    `run.folder` then holds model, card, golden frames, the gate's word and, written last, the manifest.
+    `run.folder` then holds pictures, the gate's word, golden frames, model, card and, written last, the manifest.
     Raises ContractError that says what to mend; what was finished before stays.
     """
     look_over(run)
@@ -61,6 +62,8 @@ def run_stages(run: Run, *, size: int, release: int, champion: Path) -> Judgemen
     _say("gate", f"against release {read_manifest(champion).release}")
     word = judge(champion, candidate / MODEL_NAME, [exhibit(judged.data, judged.val)], show_progress)
     record(word, run.folder / GATE)
+    _say("pictures", "curves, confusions, thresholds and the worst mistakes")
+    draw_pictures(run, candidate / MODEL_NAME, validation, progress=show_progress)
     for name in (MODEL_NAME, GOLDEN_NAME, CARD_NAME, MANIFEST_NAME):  # the manifest last: with it, the run is whole
         half = run.folder / f"{name}.half"
         shutil.copyfile(candidate / name, half)
