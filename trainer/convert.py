@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from contract.labels import LABELS
 from trainer import ranges
 
 Images = npt.NDArray[np.uint8]
@@ -68,6 +69,7 @@ def _narrowed(calibrated: bytes, images: Images) -> bytes:
     }
     extremes = {tensor: (float(told.min[0]), float(told.max[0])) for tensor, told in ranged.items()}
     gated = {int(one.inputs[0]) for one in graph.operators if kinds[one.opcodeIndex] == "LOGISTIC"}
+    classes = {int(tensor) for tensor in graph.outputs if graph.tensors[tensor].shape[-1] == len(LABELS)}
     interpreter = tf.lite.Interpreter(
         model_content=bytes(calibrated), experimental_preserve_all_tensors=True, num_threads=2
     )
@@ -83,8 +85,10 @@ def _narrowed(calibrated: bytes, images: Images) -> bytes:
                 print(f"ranges: {number} of {len(images)} images", flush=True)
 
     for tensor, histogram in ranges.histograms(extremes, looks()).items():
-        after = ranges.silu if tensor in gated else ranges.same
-        low, high = ranges.best_range(histogram, after)
+        if tensor in classes:
+            low, high = ranges.class_range(histogram)
+        else:
+            low, high = ranges.best_range(histogram, ranges.silu if tensor in gated else ranges.same)
         ranged[tensor].min, ranged[tensor].max = [low], [high]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 

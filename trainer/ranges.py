@@ -14,6 +14,7 @@ Floats = npt.NDArray[np.float64]
 BINS = 2048
 SHARES = np.concatenate([np.linspace(0.05, 0.3, 11), np.linspace(0.325, 1.0, 28)])  # of an extreme, that are tried
 STEPS = 255  # of an int8 range
+NO = -8.0  # a class logit, .0003: far under every threshold and under what scores are ranked from
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def best_range(histogram: Histogram, after: Callable[[Floats], Floats] = same) -
     small = 1e-3
     slope = (after(values + small) - after(values - small)) / (2 * small)
     rounding = weight * slope**2 / 12
-    lows, highs = (min(histogram.low, 0.0) * SHARES, max(histogram.high, 0.0) * SHARES)
+    lows, highs = min(histogram.low, 0.0) * SHARES, max(histogram.high, 0.0) * SHARES
     too_low = np.array([np.sum((weight * (after(np.full(1, low)) - wanted) ** 2)[values < low]) for low in lows])
     too_high = np.array([np.sum((weight * (after(np.full(1, high)) - wanted) ** 2)[values > high]) for high in highs])
     below = np.array([rounding[values < low].sum() for low in lows])
@@ -58,6 +59,11 @@ def best_range(histogram: Histogram, after: Callable[[Floats], Floats] = same) -
     error = too_low[:, None] + too_high[None, :] + inside * step**2
     low, high = np.unravel_index(int(np.argmin(error)), error.shape)
     return float(lows[low]), float(highs[high])
+
+
+def class_range(histogram: Histogram) -> tuple[float, float]:
+    """That of class logits: whole above, so that the few surest faces stay in order; below `NO` all is a no."""
+    return max(histogram.low, NO), max(histogram.high, 0.0)
 
 
 def histograms(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.ranges import BINS, STEPS, Floats, Histogram, best_range, histograms, same, silu
+from trainer.ranges import BINS, STEPS, Floats, Histogram, best_range, class_range, histograms, same, silu
 
 
 def of(values: Floats) -> Histogram:
@@ -25,6 +25,12 @@ def test_one_value_in_a_million_does_not_make_every_step_coarse() -> None:
         float(np.mean((rounded(values, *limits) - values)[:-1] ** 2)) for limits in ((low, high), (values.min(), 12.0))
     )
     assert narrow < 0.6 * wide
+
+
+def test_class_logits_keep_their_top_and_lose_what_is_a_sure_no() -> None:
+    values = np.append(np.random.default_rng(1).normal(-14, 1, 1_000_000), 5.0)
+    assert class_range(of(values)) == pytest.approx((-8.0, 5.0))
+    assert class_range(of(np.array([-3.0, -2.0]))) == (-3.0, 0.0)
 
 
 def test_values_that_fill_their_range_keep_it() -> None:
