@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -104,19 +104,21 @@ def score(
     """
     truth, found = [], []
     for index, image in enumerate(split.images):
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ContractError(f"cannot read the image {image}")
+        pixels = read_pixels(image)
         height, width = pixels.shape[:2]
         truth.extend(_truth(image, index, width, height))
-        found.extend(_found(detect(_as_pixels(pixels)), index, width, height))
+        found.extend(_found(detect(pixels), index, width, height))
         if progress:
             progress(index + 1, len(split.images))
     return _score(truth, found, len(split.images), min_box, thresholds)
 
 
-def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
-    return image
+def read_pixels(image: Path) -> Pixels:
+    """The image as uint8 BGR of shape (height, width, 3). Raises ContractError where it does not decode."""
+    pixels: Any = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ContractError(f"cannot read the image {image}")
+    return cast(Pixels, pixels)
 
 
 def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
