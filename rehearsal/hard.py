@@ -10,6 +10,7 @@ import numpy as np
 
 from rehearsal import props
 from rehearsal.people import (
+    CANVAS,
     FACE_CENTRE,
     HAIRS,
     HALF_FACE,
@@ -29,6 +30,7 @@ from rehearsal.scene import HEIGHT, WIDTH, Face, Kind, Progress, describe, draw_
 from trainer.hard import POSTERS, Case
 from trainer.pack import CASES_NAME
 
+FLOOR = 350  # px from the top: where feet stand at the highest
 NARROWEST, WIDEST = 0.05, 0.25  # a face's width as a share of the picture's longer side
 LABEL_OF: dict[Wear, str] = {
     "covered": "with_mask", "bare": "without_mask", "nose_out": "mask_worn_incorrectly",
@@ -60,19 +62,21 @@ def pictures(images: int, seed: int) -> Iterator[Picture]:
 
 def draw(case: Case, rng: np.random.Generator, *, skin: Colour) -> Picture:
     """One picture of `case` at a random door, face size and place."""
-    kind: Kind = "passage" if rng.random() < 0.5 else "entrance"
+    kind: Kind = "entrance" if rng.random() < 0.5 and case not in (*POSTERS, Case.BACK_LIGHT) else "passage"
     canvas = draw_plate(kind, rng)
-    look = replace(_dressed(case, replace(random_look(rng), skin=skin), rng))
+    look = _dressed(case, replace(random_look(rng), skin=skin), rng)
     scale = float(np.exp(rng.uniform(np.log(NARROWEST), np.log(WIDEST)))) * WIDTH / (2 * HALF_FACE * look.slim)
     wear = WEAR_OF.get(case, "bare")
     if case is Case.BACK_LIGHT:
-        wear = (("covered", "bare", "nose_out"))[rng.integers(3)]
+        wear = ("covered", "bare", "nose_out")[rng.integers(3)]
     sprite = draw_person(look, wear, "face", rng, _prop(case, rng))
     if case in POSTERS:
         _hang(canvas, sprite, scale, rng)
         return Picture(case, _noisy(canvas, rng), None)
     reach = HALF_FACE * scale
-    spot = (float(rng.uniform(1.5 * reach, WIDTH - 1.5 * reach)), float(rng.uniform(1.8 * reach, HEIGHT - 1.8 * reach)))
+    lowest = HEIGHT - 1.8 * reach
+    highest = min(lowest - 20, max(1.8 * reach, FLOOR - (CANVAS[1] - FACE_CENTRE[1]) * scale))  # nobody floats
+    spot = (float(rng.uniform(1.5 * reach, WIDTH - 1.5 * reach)), float(rng.uniform(highest, lowest)))
     if case is Case.BACK_LIGHT:
         canvas, sprite = _glaring(canvas, spot, rng), _darkened(sprite, rng)
     owner = np.full((HEIGHT, WIDTH), -1, np.int16)
@@ -110,8 +114,6 @@ def _dressed(case: Case, look: Look, rng: np.random.Generator) -> Look:
     if case is Case.BEARD:
         hair = HAIRS[rng.choice([0, 1, 2, 5])]
         return replace(look, hair=hair, hair_style=("short", "bald", "cap")[rng.integers(3)], beard=False)
-    if case in (Case.CUP, Case.HAND, Case.SCARF, Case.VISOR):
-        return replace(look, glasses=look.glasses and case is not Case.VISOR)
     return look
 
 
@@ -164,10 +166,15 @@ def _hang(canvas: Pixels, sprite: Pixels, scale: float, rng: np.random.Generator
 
 
 def _glaring(canvas: Pixels, spot: tuple[float, float], rng: np.random.Generator) -> Pixels:
-    """A door that is open to the sun behind the person: the picture's ground is blown out around `spot`."""
-    ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    away = np.hypot((xs - spot[0]) / rng.uniform(180, 320), (ys - spot[1]) / rng.uniform(200, 340))
-    glare = np.clip(1.5 - away, 0.35, 1)[..., None]
+    """A door that is open to the sun behind the person at `spot`: blown out, and the rest of the hall dim."""
+    opening = np.zeros((HEIGHT, WIDTH), np.float32)
+    left, right = spot[0] - rng.uniform(60, 220), spot[0] + rng.uniform(60, 220)
+    top = min(spot[1] - 40, rng.uniform(10, 120))
+    cv2.rectangle(opening, (round(left), round(top)), (round(right), HEIGHT), (1.0,), -1)
+    cv2.rectangle(
+        opening, (round((left + right) / 2), round(top)), (round((left + right) / 2) + 5, HEIGHT), (0.55,), -1
+    )
+    glare = np.maximum(opening * 0.9, cv2.GaussianBlur(opening, (0, 0), 30))[..., None]
     bright: Pixels = np.clip(canvas * 0.5 * (1 - glare) + 250 * glare, 0, 255).astype(np.uint8)
     return bright
 

@@ -10,12 +10,16 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contract.errors import ContractError, TryAgainError
 from contract.labels import LABELS
 from trainer import environment
 from trainer.dataset import read_split
 from trainer.run import CONFIG, SURVEY, Recipe, Run, Source
+
+if TYPE_CHECKING:
+    from trainer.pack import Pack
 
 BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
 FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / "model.tflite"
@@ -60,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--champion", type=Path, default=FACTORY, help="what it is judged against; by default the factory model"
     )
+    _add_hard(whole)
     whole.set_defaults(stage=_run)
 
     gate = stages.add_parser("gate", help="may a candidate ship? both files on the same images; exit code 1: no")
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument(
         "--data", action="append", required=True, metavar="DATA.yaml:SPLIT", help="to judge on; repeatable"
     )
+    _add_hard(gate)
     gate.set_defaults(stage=_gate)
 
     release = stages.add_parser("release", help="sign a whole run that the gate let through, and publish it")
@@ -116,7 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(stage=_evaluate)
+
+    hard = stages.add_parser("hard", help="what an int8 file makes of the cases that fool it, case by case")
+    hard.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
+    hard.add_argument("--data", type=Path, required=True, metavar="DATA.yaml", help="of `python -m rehearsal hard`")
+    hard.add_argument("--split", default="test", help="a key of the data.yaml, or the name of a list file beside it")
+    hard.add_argument("--cases", type=Path, metavar="FILE.csv", help="file,case; by default cases.csv beside the data")
+    hard.add_argument("--json", action="store_true")
+    hard.set_defaults(stage=_hard)
     return parser
+
+
+def _add_hard(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--hard",
+        metavar="DATA.yaml:SPLIT",
+        help="hard cases to judge on besides, with a cases.csv beside the data.yaml",
+    )
 
 
 def _add_recipe(stage: argparse.ArgumentParser) -> None:
@@ -171,11 +193,11 @@ def _run(options: argparse.Namespace) -> None:
 
     size = options.export_size or options.image_size
     _require_image_size(size)
-    run = _new_run(options)
+    run, hard = _new_run(options), _pack(options)
     if (run.folder / CONFIG).is_file() and Run.open(run.folder) != run:
         raise ContractError(f"{run.folder} holds another run (its {CONFIG} differs): choose another --out")
     run.save()
-    word = run_stages(run, size=size, release=options.release, champion=options.champion)
+    word = run_stages(run, size=size, release=options.release, champion=options.champion, hard=hard)
     tell(word)
     print(f"the run is whole: {run.folder}")
 
@@ -184,15 +206,23 @@ def _gate(options: argparse.Namespace) -> int:
     from trainer.complete import exhibit, tell
     from trainer.judge import judge
 
-    exhibits = []
-    for text in options.data:
-        path, _, split = text.rpartition(":")
-        if not path:
-            raise ContractError(f"--data takes DATA.yaml:SPLIT, not {text!r}")
-        exhibits.append(exhibit(Path(path), split))
-    word = judge(options.champion, options.candidate, exhibits)
+    exhibits = [exhibit(*_data_and_split("--data", text)) for text in options.data]
+    word = judge(options.champion, options.candidate, exhibits, hard=_pack(options))
     tell(word)
     return 1 if word.objections else 0
+
+
+def _data_and_split(option: str, text: str) -> tuple[Path, str]:
+    path, _, split = text.rpartition(":")
+    if not path:
+        raise ContractError(f"{option} takes DATA.yaml:SPLIT, not {text!r}")
+    return Path(path), split
+
+
+def _pack(options: argparse.Namespace) -> "Pack | None":
+    from trainer.pack import Pack
+
+    return Pack.read(*_data_and_split("--hard", options.hard)) if options.hard else None
 
 
 def _release(options: argparse.Namespace) -> None:
@@ -330,6 +360,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(
             f"  {label:24} AP50 {score.ap50:.3f}  AP50-95 {score.ap50_95:.3f}  recall {score.recall:.3f}  precision {score.precision:.3f}"
         )
+
+
+def _hard(options: argparse.Namespace) -> None:
+    from trainer.evaluate import show_progress
+    from trainer.hard import as_json, table
+    from trainer.pack import Pack
+
+    pack = Pack.read(options.data, options.split, options.cases)
+    told = as_json(pack.show(options.model, show_progress))
+    print(json.dumps(told) if options.json else f"{len(pack.pictures)} images\n\n{table(told)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ CASES_NAME = "cases.csv"
 class Pack:
     """Pictures, each with its case."""
 
-    name: str
+    name: str  # of the folder of its data set
+    split: str
     pictures: tuple[tuple[Path, Case], ...]
 
     @classmethod
@@ -30,7 +31,7 @@ class Pack:
         Raises ContractError for a file that cannot be read or names nothing, an unknown picture or case, or a second case.
         """
         listing = cases or data.parent / CASES_NAME
-        return cls(data.resolve().parent.name, _pictures(read_split(data, split), listing))
+        return cls(data.resolve().parent.name, split, _pictures(read_split(data, split), listing))
 
     def show(self, model: Path, progress: Callable[[int, int], None] | None = None) -> tuple[Tally, ...]:
         """What `model` says of the pictures at its own thresholds, counted by case.
