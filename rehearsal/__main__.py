@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from rehearsal import demo, turn
+from rehearsal.hard import write_pack
 from rehearsal.processes import RehearsalError
 from rehearsal.scene import LINES, Scene, write_clip, write_dataset
+from trainer.hard import Case
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--images", type=int, default=420)
     dataset.add_argument("--seed", type=int, default=50_000)
     dataset.set_defaults(play=_dataset)
+    hard = plays.add_parser("hard", help="draw the cases that fool a model: a pack for `trainer hard`")
+    hard.add_argument("out", type=Path, help="a folder")
+    hard.add_argument("--images", type=int, default=240)
+    hard.add_argument("--seed", type=int, default=70_000)
+    hard.set_defaults(play=_hard)
     return parser
 
 
@@ -74,6 +81,15 @@ def _scene(options: argparse.Namespace) -> None:
 def _dataset(options: argparse.Namespace) -> None:
     write_dataset(options.out, images=options.images, seed=options.seed, progress=_progress)
     print(f"wrote {options.out / 'data.yaml'}")
+
+
+def _hard(options: argparse.Namespace) -> None:
+    if options.images < len(Case):
+        raise RehearsalError(f"--images must be {len(Case)} or more, one for each case, not {options.images}")
+    write_pack(options.out, images=options.images, seed=options.seed, progress=_progress)
+    print(
+        f"wrote {options.out / 'data.yaml'}; score a model with: trainer hard MODEL --data {options.out / 'data.yaml'}"
+    )
 
 
 def _progress(done: int, total: int) -> None:

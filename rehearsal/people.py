@@ -1,5 +1,6 @@
 """Draw people with faces and masks as sprites: the actors of the generated door scene."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,8 +69,11 @@ def in_fashion(look: Look) -> Look:
     return replace(look, mask=(blue, green, red), pattern="portrait")
 
 
-def draw_person(look: Look, wear: Wear, view: View, rng: np.random.Generator) -> Pixels:
-    """A sprite, uint8 BGRA of shape (1240, 520, 4): a standing person on a clear ground."""
+Prop = Callable[[Pixels, Look], None]  # draws something over a face, into the sprite
+
+
+def draw_person(look: Look, wear: Wear, view: View, rng: np.random.Generator, prop: Prop | None = None) -> Pixels:
+    """A sprite, uint8 BGRA of shape (1240, 520, 4): a standing person on a clear ground; `prop` goes over a face."""
     width, height = CANVAS
     image = np.zeros((height, width, 4), np.uint8)
     _body(image, look)
@@ -80,6 +84,8 @@ def draw_person(look: Look, wear: Wear, view: View, rng: np.random.Generator) ->
             _mask(image, look, wear)
         if look.glasses:
             _glasses(image, look)
+        if prop:
+            prop(image, look)
     return _lit(image, rng)
 
 
@@ -89,17 +95,20 @@ def face_box(look: Look) -> tuple[float, float, float, float]:
     return cx - half * look.slim, cy - half * 0.95, cx + half * look.slim, cy + half * 1.28
 
 
-def _bgra(colour: Colour, shade: float = 1.0) -> tuple[float, ...]:
+def bgra(colour: Colour, shade: float = 1.0) -> tuple[float, ...]:
+    """An opaque colour for OpenCV, brightened or darkened."""
     return (*(float(np.clip(channel * shade, 0, 255)) for channel in colour), 255.0)
 
 
-def _fill(image: Pixels, points: list[tuple[float, float]], colour: tuple[float, ...]) -> None:
+def fill(image: Pixels, points: list[tuple[float, float]], colour: tuple[float, ...]) -> None:
+    """A filled polygon, corners in px."""
     cv2.fillPoly(image, [np.round(points).astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def _ellipse(
+def ellipse(
     image: Pixels, centre: tuple[float, float], axes: tuple[float, float], colour: tuple[float, ...], width: int = -1
 ) -> None:
+    """An ellipse with its two half axes in px; filled unless `width` says how thick its line is."""
     cv2.ellipse(
         image, (round(centre[0]), round(centre[1])), (round(axes[0]), round(axes[1])), 0, 0, 360, colour, width, 16
     )
@@ -116,9 +125,9 @@ def _body(image: Pixels, look: Look) -> None:
             (cx + side * half * 1.0, foot),
             (cx + side * half * 0.35, foot),
         ]
-        _fill(image, leg, _bgra((72, 62, 58), 0.8 + look.shirt[0] / 400))
-        _ellipse(image, (cx + side * half * 0.75, foot + 8), (half * 0.55, half * 0.25), (34, 32, 36, 255))
-    _fill(
+        fill(image, leg, bgra((72, 62, 58), 0.8 + look.shirt[0] / 400))
+        ellipse(image, (cx + side * half * 0.75, foot + 8), (half * 0.55, half * 0.25), (34, 32, 36, 255))
+    fill(
         image,
         [
             (cx - half * 0.6, shoulder - half * 0.25), (cx + half * 0.6, shoulder - half * 0.25),
@@ -129,50 +138,50 @@ def _body(image: Pixels, look: Look) -> None:
             (cx - half * 2.1, shoulder + half * 4.6), (cx - half * 2.15, shoulder + half * 2.2),
             (cx - half * 1.75, shoulder + half * 0.3),
         ],
-        _bgra(look.shirt),
+        bgra(look.shirt),
     )  # fmt: skip
     for side in (-1, 1):  # sleeves end in folds
         start = (round(cx + side * half * 1.42), round(shoulder + half * 1.2))
-        cv2.line(image, start, (round(cx + side * half * 1.38), 860), _bgra(look.shirt, 0.7), 4, cv2.LINE_AA)
+        cv2.line(image, start, (round(cx + side * half * 1.38), 860), bgra(look.shirt, 0.7), 4, cv2.LINE_AA)
     neck = [(cx - half * 0.5, cy + half * 0.7), (cx + half * 0.5, cy + half * 0.7)]
     neck += [(cx + half * 0.62, shoulder), (cx, shoulder + half * 0.35), (cx - half * 0.62, shoulder)]
-    _fill(image, neck, _bgra(look.skin, 0.82))
+    fill(image, neck, bgra(look.skin, 0.82))
 
 
 def _head(image: Pixels, look: Look, view: View) -> None:
     (cx, cy), half = FACE_CENTRE, HALF_FACE
-    wide, hair = half * look.slim, _bgra(look.hair)
+    wide, hair = half * look.slim, bgra(look.hair)
     if look.hair_style == "long":
-        _ellipse(image, (cx, cy + half * 0.35), (wide * 1.22, half * 1.75), hair)
-        _fill(
+        ellipse(image, (cx, cy + half * 0.35), (wide * 1.22, half * 1.75), hair)
+        fill(
             image,
             [(cx - half * 0.4, cy + half), (cx + half * 0.4, cy + half), (cx, cy + half * 2)],
-            _bgra(look.skin, 0.8),
+            bgra(look.skin, 0.8),
         )
     if look.hair_style == "bun":
-        _ellipse(image, (cx, cy - half * 1.5), (half * 0.42, half * 0.4), hair)
+        ellipse(image, (cx, cy - half * 1.5), (half * 0.42, half * 0.4), hair)
     for side in (-1, 1):
-        _ellipse(image, (cx + side * wide, cy + half * 0.08), (half * 0.15, half * 0.28), _bgra(look.skin, 0.88))
-    _ellipse(image, (cx, cy), (wide, half * 1.28), _bgra(look.skin))
+        ellipse(image, (cx + side * wide, cy + half * 0.08), (half * 0.15, half * 0.28), bgra(look.skin, 0.88))
+    ellipse(image, (cx, cy), (wide, half * 1.28), bgra(look.skin))
     if view == "back":
-        _ellipse(image, (cx, cy - half * 0.05), (wide * 1.06, half * 1.3), hair)
-        _ellipse(image, (cx, cy + half * 1.0), (half * 0.5, half * 0.3), _bgra(look.skin, 0.8))
+        ellipse(image, (cx, cy - half * 0.05), (wide * 1.06, half * 1.3), hair)
+        ellipse(image, (cx, cy + half * 1.0), (half * 0.5, half * 0.3), bgra(look.skin, 0.8))
         if look.hair_style == "bald":  # a wreath of hair is left
-            _ellipse(image, (cx, cy - half * 0.5), (wide, half * 0.85), _bgra(look.skin, 0.97))
+            ellipse(image, (cx, cy - half * 0.5), (wide, half * 0.85), bgra(look.skin, 0.97))
         return
     if look.hair_style in ("short", "long", "bun"):
         top = np.zeros_like(image)
-        _ellipse(top, (cx, cy - half * 0.1), (wide * 1.08, half * 1.3), hair)
+        ellipse(top, (cx, cy - half * 0.1), (wide * 1.08, half * 1.3), hair)
         part = look.yaw * half * 0.5
-        _ellipse(top, (cx + part, cy + half * 0.5), (wide * 0.98, half * 1.38), (0, 0, 0, 0))
+        ellipse(top, (cx + part, cy + half * 0.5), (wide * 0.98, half * 1.38), (0, 0, 0, 0))
         image[top[..., 3] > 0] = top[top[..., 3] > 0]
     elif look.hair_style == "cap":
         top = np.zeros_like(image)
-        _ellipse(top, (cx, cy - half * 0.35), (wide * 1.1, half * 1.05), _bgra(look.shirt, 0.75))
+        ellipse(top, (cx, cy - half * 0.35), (wide * 1.1, half * 1.05), bgra(look.shirt, 0.75))
         top[round(cy - half * 0.62) :] = 0
         image[top[..., 3] > 0] = top[top[..., 3] > 0]
-        _ellipse(
-            image, (cx + look.yaw * half * 0.5, cy - half * 0.62), (wide * 0.95, half * 0.16), _bgra(look.shirt, 0.55)
+        ellipse(
+            image, (cx + look.yaw * half * 0.5, cy - half * 0.62), (wide * 0.95, half * 0.16), bgra(look.shirt, 0.55)
         )
 
 
@@ -181,22 +190,22 @@ def _features(image: Pixels, look: Look) -> None:
     mid = cx + look.yaw * half * 0.32
     if look.beard:
         beard = np.zeros_like(image)
-        _ellipse(beard, (cx, cy + half * 0.3), (half * 0.97 * look.slim, half), _bgra(look.hair, 1.1))
-        _ellipse(beard, (mid, cy + half * 0.05), (half * 0.78, half * 0.55), (0, 0, 0, 0))
+        ellipse(beard, (cx, cy + half * 0.3), (half * 0.97 * look.slim, half), bgra(look.hair, 1.1))
+        ellipse(beard, (mid, cy + half * 0.05), (half * 0.78, half * 0.55), (0, 0, 0, 0))
         beard[: round(cy + half * 0.15)] = 0
         image[beard[..., 3] > 0] = beard[beard[..., 3] > 0]
     for side in (-1, 1):
         eye = (mid + side * half * 0.4 * (1 - 0.15 * side * look.yaw), cy - half * 0.18)
-        _ellipse(image, (eye[0], eye[1] + 2), (half * 0.22, half * 0.15), _bgra(look.skin, 0.85))
-        _ellipse(image, eye, (half * 0.18, half * 0.085), (238, 240, 242, 255))
-        _ellipse(image, (eye[0] + look.yaw * 5, eye[1]), (half * 0.085, half * 0.085), (38, 44, 52, 255))
+        ellipse(image, (eye[0], eye[1] + 2), (half * 0.22, half * 0.15), bgra(look.skin, 0.85))
+        ellipse(image, eye, (half * 0.18, half * 0.085), (238, 240, 242, 255))
+        ellipse(image, (eye[0] + look.yaw * 5, eye[1]), (half * 0.085, half * 0.085), (38, 44, 52, 255))
         brow = (
             (round(eye[0] - half * 0.2), round(eye[1] - half * 0.24)),
             (round(eye[0] + half * 0.2), round(eye[1] - half * 0.26)),
         )
-        cv2.line(image, *brow, _bgra(look.hair, 0.9), 6, cv2.LINE_AA)
+        cv2.line(image, *brow, bgra(look.hair, 0.9), 6, cv2.LINE_AA)
     tip = (mid + look.yaw * half * 0.22, cy + half * 0.34)
-    _fill(
+    fill(
         image,
         [
             (mid - 4, cy - half * 0.1),
@@ -204,17 +213,17 @@ def _features(image: Pixels, look: Look) -> None:
             (tip[0] + half * 0.17, tip[1]),
             (tip[0] - half * 0.17, tip[1]),
         ],
-        _bgra(look.skin, 0.9),
+        bgra(look.skin, 0.9),
     )
     for side in (-1, 1):
-        _ellipse(image, (tip[0] + side * half * 0.09, tip[1] + 2), (half * 0.05, half * 0.035), _bgra(look.skin, 0.45))
+        ellipse(image, (tip[0] + side * half * 0.09, tip[1] + 2), (half * 0.05, half * 0.035), bgra(look.skin, 0.45))
     lips = tuple(int(value) for value in np.array(look.skin) * (0.62, 0.6, 0.86))
-    _ellipse(image, (mid, cy + half * 0.7), (half * 0.3, half * 0.085), (*map(float, lips), 255.0))
+    ellipse(image, (mid, cy + half * 0.7), (half * 0.3, half * 0.085), (*map(float, lips), 255.0))
     cv2.line(
         image,
         (round(mid - half * 0.28), round(cy + half * 0.7)),
         (round(mid + half * 0.28), round(cy + half * 0.7)),
-        _bgra(look.skin, 0.4),
+        bgra(look.skin, 0.4),
         2,
         cv2.LINE_AA,
     )
@@ -256,11 +265,11 @@ def _mask(image: Pixels, look: Look, wear: Wear) -> None:
             image,
             (round(start[0]), round(start[1])),
             (round(end[0]), round(end[1])),
-            _bgra(look.mask, 0.9),
+            bgra(look.mask, 0.9),
             3,
             cv2.LINE_AA,
         )
-    _fill(image, shape, _bgra(look.mask))
+    fill(image, shape, bgra(look.mask))
     inside = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round(shape).astype(np.int32)], (255,))
     detail = image.copy()
@@ -268,15 +277,15 @@ def _mask(image: Pixels, look: Look, wear: Wear) -> None:
     if look.pattern == "dots":
         for x in range(int(cx - wide * 1.4), int(cx + wide * 1.4), 18):
             for y in range(int(min(ys)), int(max(ys)), 18):
-                cv2.circle(detail, (x, y), 4, _bgra(look.mask, 0.45), -1, cv2.LINE_AA)
+                cv2.circle(detail, (x, y), 4, bgra(look.mask, 0.45), -1, cv2.LINE_AA)
     if look.pattern == "portrait":
         _portrait(detail, look, mid, min(ys), max(ys))
     else:
         gap, shade = (12, 0.55) if look.pattern == "stripes" else (int(half * 0.27), 0.86)
         for y in range(int(min(ys)) + gap, int(max(ys)), gap):
-            cv2.line(detail, (0, y), (image.shape[1], y + 4), _bgra(look.mask, shade), 3, cv2.LINE_AA)
+            cv2.line(detail, (0, y), (image.shape[1], y + 4), bgra(look.mask, shade), 3, cv2.LINE_AA)
     image[inside > 0] = detail[inside > 0]
-    cv2.polylines(image, [np.round(shape).astype(np.int32)], True, _bgra(look.mask, 0.75), 2, cv2.LINE_AA)
+    cv2.polylines(image, [np.round(shape).astype(np.int32)], True, bgra(look.mask, 0.75), 2, cv2.LINE_AA)
 
 
 def _portrait(image: Pixels, look: Look, mid: float, top: float, bottom: float) -> None:
@@ -284,7 +293,7 @@ def _portrait(image: Pixels, look: Look, mid: float, top: float, bottom: float) 
     half, high = HALF_FACE, bottom - top
     for side in (-1, 1):
         spot = (mid + side * half * 0.1, top + high * 0.3)
-        _ellipse(image, spot, (half * 0.06, half * 0.04), _bgra(look.mask, 0.5))
+        ellipse(image, spot, (half * 0.06, half * 0.04), bgra(look.mask, 0.5))
     lips = tuple(float(value) for value in np.array(look.mask) * (0.5, 0.48, 0.85))
     cv2.ellipse(
         image, (round(mid), round(top + high * 0.5)), (round(half * 0.42), round(high * 0.16)), 0, 15, 165, (*lips, 255.0), 9,
@@ -296,7 +305,7 @@ def _glasses(image: Pixels, look: Look) -> None:
     (cx, cy), half = FACE_CENTRE, HALF_FACE
     mid = cx + look.yaw * half * 0.32
     for side in (-1, 1):
-        _ellipse(image, (mid + side * half * 0.4, cy - half * 0.16), (half * 0.28, half * 0.21), (40, 40, 44, 255), 4)
+        ellipse(image, (mid + side * half * 0.4, cy - half * 0.16), (half * 0.28, half * 0.21), (40, 40, 44, 255), 4)
     cv2.line(
         image,
         (round(mid - half * 0.12), round(cy - half * 0.18)),

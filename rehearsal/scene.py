@@ -32,6 +32,7 @@ LINES: dict[Kind, tuple[float, float, float, float]] = {
     "passage": (0.5, 1.0, 0.5, 0.0),  # people walk across the picture; left to right is in
     "entrance": (0.0, 0.5, 1.0, 0.5),  # people come towards the camera; downwards is in
 }
+Box = tuple[float, float, float, float]
 Owners = npt.NDArray[np.int16]  # which walker owns each pixel of the finished picture, -1: none
 Tone = npt.NDArray[np.float64]
 
@@ -102,7 +103,7 @@ class Scene:
         self.line = LINES[kind]
         self._rng = np.random.default_rng([seed, len(kind)])
         self.walkers = self._cast(people, gap_s)
-        self._plate = _plate(kind, self._rng)
+        self._plate = draw_plate(kind, self._rng)
         self._noise = [self._rng.normal(0, 3.2, (HEIGHT, WIDTH, 1)).astype(np.float32) for _ in range(8)]
         ends = [walker.start_s + sum(duration for duration, _ in walker.path) for walker in self.walkers]
         self.frames = round((max(ends) + 1.0) * fps)
@@ -133,7 +134,7 @@ class Scene:
         here = [(self._place(walker, at_s), number, walker) for number, walker in enumerate(self.walkers)]
         visible = sorted((spot[2], number, walker, spot) for spot, number, walker in here if spot)
         for scale, number, walker, spot in visible:
-            box = _paste(canvas, owner, number, walker, spot[0], spot[1], scale)
+            box = paste(canvas, walker.sprite, walker.face, (spot[0], spot[1]), scale, owner, number)
             placed.append((number, walker, box))
         flicker = 1 + 0.015 * np.sin(at_s * 1.7) + 0.008 * np.sin(at_s * 11)
         noisy = canvas.astype(np.float32) * flicker + np.roll(self._noise[index % 8], index * 37 % WIDTH, axis=1)
@@ -243,14 +244,19 @@ def write_dataset(
     names = []
     for name, frame, faces in _samples(images, seed, fashion):
         cv2.imwrite(str(folder / "images" / f"{name}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, 88])
-        rows = [_yolo_row(face) for face in faces if face.visible >= 0.55]
+        rows = [yolo_row(face) for face in faces if face.visible >= 0.55]
         (folder / "labels" / f"{name}.txt").write_text("".join(rows))
         names.append(f"./images/{name}.jpg\n")
         if progress:
             progress(len(names), images)
     (folder / "all.txt").write_text("".join(names))
+    describe(folder, "train: all.txt\nval: all.txt")
+
+
+def describe(folder: Path, splits: str) -> None:
+    """Write the `data.yaml` of a data set with our classes; `splits` are its lines `split: list`."""
     listed = "".join(f"  {index}: {label}\n" for index, label in enumerate(LABELS))
-    (folder / "data.yaml").write_text(f"path: .\ntrain: all.txt\nval: all.txt\nnames:\n{listed}")
+    (folder / "data.yaml").write_text(f"path: .\n{splits}\nnames:\n{listed}")
 
 
 def _samples(images: int, seed: int, fashion: float) -> Iterator[tuple[str, Pixels, list[Face]]]:
@@ -268,19 +274,22 @@ def _samples(images: int, seed: int, fashion: float) -> Iterator[tuple[str, Pixe
         number += 1
 
 
-def _yolo_row(face: Face) -> str:
+def yolo_row(face: Face) -> str:
+    """The face as a line of a label file: `class x y w h` in the unit square."""
     x0, x1 = (min(max(value / WIDTH, 0.0), 1.0) for value in face.box[::2])
     y0, y1 = (min(max(value / HEIGHT, 0.0), 1.0) for value in face.box[1::2])
     return f"{LABELS.index(face.label)} {(x0 + x1) / 2:.6f} {(y0 + y1) / 2:.6f} {x1 - x0:.6f} {y1 - y0:.6f}\n"
 
 
-def _paste(
-    canvas: Pixels, owner: Owners, number: int, walker: Walker, x: float, y: float, scale: float
-) -> tuple[float, float, float, float]:
-    """Blend one sprite in with its face centre at (x, y); returns the face's corners in px."""
-    small = cv2.resize(
-        walker.sprite, (round(CANVAS[0] * scale), round(CANVAS[1] * scale)), interpolation=cv2.INTER_AREA
-    )
+def paste(
+    canvas: Pixels, sprite: Pixels, face: Box, centre: tuple[float, float], scale: float, owner: Owners, number: int
+) -> Box:  # fmt: skip
+    """Blend one sprite in with its face centre at `centre`, px; `owner` is told which pixels it took.
+
+    `face` is the face in the sprite; returns it in the canvas. Both are corners in px.
+    """
+    x, y = centre
+    small = cv2.resize(sprite, (round(CANVAS[0] * scale), round(CANVAS[1] * scale)), interpolation=cv2.INTER_AREA)
     left, top = x - FACE_CENTRE[0] * scale, y - FACE_CENTRE[1] * scale
     column, row = int(np.floor(left)), int(np.floor(top))
     shift = np.array([[1, 0, left - column], [0, 1, top - row]], np.float32)
@@ -293,7 +302,7 @@ def _paste(
         under = canvas[y0:y1, x0:x1].astype(np.float32)
         canvas[y0:y1, x0:x1] = (piece[..., :3] * alpha + under * (1 - alpha)).astype(np.uint8)
         owner[y0:y1, x0:x1][piece[..., 3] > 127] = number
-    fx0, fy0, fx1, fy1 = walker.face
+    fx0, fy0, fx1, fy1 = face
     return left + fx0 * scale, top + fy0 * scale, left + fx1 * scale, top + fy1 * scale
 
 
@@ -305,7 +314,7 @@ def _share(owner: Owners, number: int, box: tuple[float, float, float, float]) -
     return float(min(1.0, np.count_nonzero(inside == number) / area))
 
 
-def _plate(kind: Kind, rng: np.random.Generator) -> Pixels:
+def draw_plate(kind: Kind, rng: np.random.Generator) -> Pixels:
     """The door without people: wall, floor, glass doors and notices, or a broad flight of stairs."""
     wall, floor = rng.integers(130, 215, 3).astype(float), rng.integers(70, 140, 3).astype(float)
     rows = np.linspace(1.08, 0.88, HEIGHT)[:, None, None]

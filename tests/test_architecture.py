@@ -23,7 +23,7 @@ PURE = (
     "agent/vision/pipeline.py", "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py",
     "cloud/ingest/jpeg.py", "provisioning/ca.py", "provisioning/enrol.py", "provisioning/brake.py", "cloud/web/learning.py", "agent/learning/sampler.py",
     "agent/learning/privacy.py", "cloud/learning/retraining.py", "trainer/gate.py", "trainer/scores.py", "trainer/mappable.py",
-    "trainer/mistakes.py",
+    "trainer/mistakes.py", "trainer/hard.py",
     "agent/learning/witness.py", "agent/learning/gleaner.py", "agent/update/trial.py",
     "contract/golden.py", "cloud/fleet/rollout.py",
 )  # fmt: skip

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--champion", type=Path, default=FACTORY, help="what it is judged against; by default the factory model"
     )
+    _add_hard(whole)
     whole.set_defaults(stage=commands.run)
 
     gate = stages.add_parser("gate", help="may a candidate ship? both files on the same images; exit code 1: no")
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument(
         "--data", action="append", required=True, metavar="DATA.yaml:SPLIT", help="to judge on; repeatable"
     )
+    _add_hard(gate)
     gate.set_defaults(stage=commands.gate)
 
     release = stages.add_parser("release", help="sign a whole run that the gate let through, and publish it")
@@ -130,7 +132,23 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out boxes narrower than this share of the image's longer side",
     )
     pictures.set_defaults(stage=commands.pictures)
+
+    hard = stages.add_parser("hard", help="what an int8 file makes of the cases that fool it, case by case")
+    hard.add_argument("model", type=Path, help="the TFLite file, its manifest.json beside it")
+    hard.add_argument("--data", type=Path, required=True, metavar="DATA.yaml", help="of `python -m rehearsal hard`")
+    hard.add_argument("--split", default="test", help="a key of the data.yaml, or the name of a list file beside it")
+    hard.add_argument("--cases", type=Path, metavar="FILE.csv", help="file,case; by default cases.csv beside the data")
+    hard.add_argument("--json", action="store_true")
+    hard.set_defaults(stage=commands.hard)
     return parser
+
+
+def _add_hard(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--hard",
+        metavar="DATA.yaml:SPLIT",
+        help="hard cases to judge on besides, with a cases.csv beside the data.yaml",
+    )
 
 
 def _add_recipe(stage: argparse.ArgumentParser) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from contract.release import COMPILED_NAME, MODEL_NAME, EdgeTpu, EdgeTpuStatus, Manifest
+from trainer.hard import table
 
 CARD_NAME = "README.md"
+HARD = "hard: "  # what a manifest's metrics call a pack of hard cases, before its name
 _LIMITS = """\
 ## Limits
 
@@ -39,6 +41,8 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         f"({', '.join(f'{label} {value}' for label, value in manifest.thresholds.items())}).\n",
     ]
     for name, scores in manifest.metrics.items():
+        if name.startswith(HARD):
+            continue
         split, _, option = name.partition(", ")
         command = f"trainer evaluate {MODEL_NAME} --data masks/data.yaml --split {split} {option}".strip()
         parts.append(
@@ -54,10 +58,27 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         if before:
             parts.append(f"\nBefore quantisation: mAP50 {before['map50']:.3f}, mAP50-95 {before['map50_95']:.3f}.")
         parts.append("")
+    parts += _hard(manifest.metrics)
     parts += ["## On the Edge TPU\n", *_on_edge_tpu(manifest.edge_tpu)]
     card = folder / CARD_NAME
     card.write_text("\n".join([*parts, _LIMITS]))
     return card
+
+
+def _hard(metrics: dict[str, Any]) -> list[str]:
+    """A table for each pack of hard cases; nothing where none was shown."""
+    told = {name.removeprefix(HARD): scores for name, scores in metrics.items() if name.startswith(HARD)}
+    if not told:
+        return []
+    parts = [
+        "## Hard cases\n",
+        "Not part of the scores above. Drawn cases (`python -m rehearsal hard`) say little about real ones: they show what a "
+        "file confuses, not how often a door will see it.\n",
+    ]
+    for name, scores in told.items():
+        command = f"trainer hard {MODEL_NAME} --data {name}/data.yaml --split {scores['split']}"
+        parts += [f"`{command}`, {scores['images']} images:\n", table(scores), ""]
+    return parts
 
 
 def _number(value: float | None) -> str:

@@ -9,12 +9,16 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contract.errors import ContractError
 from contract.labels import LABELS
 from trainer import environment
 from trainer.dataset import read_split
 from trainer.run import CONFIG, SURVEY, Recipe, Run, Source
+
+if TYPE_CHECKING:
+    from trainer.pack import Pack
 
 
 def environments(_: argparse.Namespace) -> None:
@@ -38,11 +42,11 @@ def run(options: argparse.Namespace) -> None:
 
     size = options.export_size or options.image_size
     _require_image_size(size)
-    run = _new_run(options)
+    run, hard = _new_run(options), _pack(options)
     if (run.folder / CONFIG).is_file() and Run.open(run.folder) != run:
         raise ContractError(f"{run.folder} holds another run (its {CONFIG} differs): choose another --out")
     run.save()
-    word = run_stages(run, size=size, release=options.release, champion=options.champion)
+    word = run_stages(run, size=size, release=options.release, champion=options.champion, hard=hard)
     tell(word)
     print(f"the run is whole: {run.folder}")
 
@@ -52,15 +56,21 @@ def gate(options: argparse.Namespace) -> int:
     from trainer.complete import exhibit, tell
     from trainer.judge import judge
 
-    exhibits = []
-    for text in options.data:
-        path, _, split = text.rpartition(":")
-        if not path:
-            raise ContractError(f"--data takes DATA.yaml:SPLIT, not {text!r}")
-        exhibits.append(exhibit(Path(path), split))
-    word = judge(options.champion, options.candidate, exhibits)
+    exhibits = [exhibit(*_data_and_split("--data", text)) for text in options.data]
+    word = judge(options.champion, options.candidate, exhibits, hard=_pack(options))
     tell(word)
     return 1 if word.objections else 0
+
+
+def hard(options: argparse.Namespace) -> None:
+    """What a file makes of hard cases."""
+    from trainer.evaluate import show_progress
+    from trainer.hard import as_json, table
+    from trainer.pack import Pack
+
+    pack = Pack.read(options.data, options.split, options.cases)
+    told = as_json(pack.show(options.model, show_progress))
+    print(json.dumps(told) if options.json else f"{len(pack.pictures)} images\n\n{table(told)}")
 
 
 def release(options: argparse.Namespace) -> None:
@@ -75,6 +85,19 @@ def release(options: argparse.Namespace) -> None:
     finally:
         link.close()
     print(f"release {number} is published; the cloud rolls it out")
+
+
+def _data_and_split(option: str, text: str) -> tuple[Path, str]:
+    path, _, split = text.rpartition(":")
+    if not path:
+        raise ContractError(f"{option} takes DATA.yaml:SPLIT, not {text!r}")
+    return Path(path), split
+
+
+def _pack(options: argparse.Namespace) -> "Pack | None":
+    from trainer.pack import Pack
+
+    return Pack.read(*_data_and_split("--hard", options.hard)) if options.hard else None
 
 
 def _token(options: argparse.Namespace) -> str:

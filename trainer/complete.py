@@ -11,14 +11,16 @@ from typing import Any
 from contract.errors import ContractError
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
 from trainer import environment
-from trainer.card import CARD_NAME
+from trainer.card import CARD_NAME, HARD, write_card
 from trainer.dataset import read_split, survey
 from trainer.evaluate import show_progress
 from trainer.export import export
 from trainer.gap import agreement
-from trainer.golden import write_golden_frames
+from trainer.golden import save_manifest, write_golden_frames
+from trainer.hard import as_json, share_right
 from trainer.judge import Exhibit, Judgement, judge
 from trainer.link import Link
+from trainer.pack import Pack
 from trainer.pictures import draw_pictures
 from trainer.release import Signer
 from trainer.run import SURVEY, Run
@@ -28,7 +30,7 @@ GATE = "gate.json"
 AGREEMENT = "runtimes.json"
 
 
-def run_stages(run: Run, *, size: int, release: int, champion: Path) -> Judgement:
+def run_stages(run: Run, *, size: int, release: int, champion: Path, hard: Pack | None = None) -> Judgement:
     """Survey, train, export, golden frames, runtimes, gate, pictures; goes on where an earlier attempt stopped.
 
     `run.folder` then holds pictures, the gate's word, golden frames, model, card and, written last, the manifest.
@@ -60,8 +62,10 @@ def run_stages(run: Run, *, size: int, release: int, champion: Path) -> Judgemen
     _write(run.folder / AGREEMENT, told)
     _say("runtimes", f"the same in {100 * same.share:.1f} % of {same.found} detections")
     _say("gate", f"against release {read_manifest(champion).release}")
-    word = judge(champion, candidate / MODEL_NAME, [exhibit(judged.data, judged.val)], show_progress)
+    word = judge(champion, candidate / MODEL_NAME, [exhibit(judged.data, judged.val)], show_progress, hard=hard)
     record(word, run.folder / GATE)
+    if hard:
+        keep(hard, word, candidate / MODEL_NAME)
     _say("pictures", "curves, confusions, thresholds and the worst mistakes")
     draw_pictures(run, candidate / MODEL_NAME, validation, progress=show_progress)
     for name in (MODEL_NAME, GOLDEN_NAME, CARD_NAME, MANIFEST_NAME):  # the manifest last: with it, the run is whole
@@ -119,8 +123,19 @@ def record(word: Judgement, path: Path) -> None:
     told = {
         "may_ship": not word.objections, "objections": word.objections, "notes": word.notes,
         "comparisons": [one.model_dump(mode="json") for one in word.comparisons],
+        "hard": {which: as_json([getattr(one, which) for one in word.hard]) for which in ("champion", "candidate")},
     }  # fmt: skip
     _write(path, told)
+
+
+def keep(hard: Pack, word: Judgement, model: Path) -> None:
+    """What the candidate made of the hard cases, into the manifest and the card beside it."""
+    told = {"split": hard.split, "images": len(hard.pictures), **as_json([one.candidate for one in word.hard])}
+    manifest = read_manifest(model)
+    scores = {name: one for name, one in manifest.metrics.items() if not name.startswith(HARD)}
+    manifest = manifest.model_copy(update={"metrics": scores | {f"{HARD}{hard.name}": told}})
+    write_card(manifest, model.parent)
+    save_manifest(manifest, model.parent)
 
 
 def groups_beside(data: Path) -> Mapping[str, str]:
@@ -153,6 +168,11 @@ def tell(word: Judgement) -> None:
             print(
                 f"  {label:24} AP50 {before.ap50 if before else 0:.3f} -> {score.ap50:.3f}  recall {before.recall if before else 0:.3f} -> {score.recall:.3f}"
             )
+    if word.hard:
+        shares = [share_right([getattr(one, which) for one in word.hard]) for which in ("champion", "candidate")]
+        print(f"hard cases, said right: {100 * shares[0]:.1f} % -> {100 * shares[1]:.1f} %")
+    for one in word.hard:
+        print(f"  {one.champion.case:24} {one.champion.right} -> {one.candidate.right} of {one.champion.faces}")
     for note in word.notes:
         print(f"  {note}")
     print("the gate: it may ship" if not word.objections else "the gate objects:")

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.labels import Label
+from trainer.hard import Tally, share_right
 from trainer.scores import Matches, map50_95
 
 DRAWS = 1_000
@@ -19,6 +20,7 @@ RARE = Label.MASK_WORN_INCORRECTLY
 MORE_ALARMS, LEAST_ALARMS = 1.1, 3  # times the champion's on empty frames, and by at least so many
 LOST_MAP50, LOST_RECALL = 0.03, 0.02  # by quantisation, at most
 NOT_ASKED = "not asked: whether the accelerator's memory holds it, since the Edge TPU's compiler was not at hand"
+LOST_HARD = 0.03  # of the hard cases, said right
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,14 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Hard:
+    """Both files on the same pictures of one hard case."""
+
+    champion: Tally
+    candidate: Tally
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """Candidate minus champion in mAP50-95, with the bounds between which 95 % of the draws lie."""
 
@@ -74,6 +84,7 @@ def objections(
     champion: Cost,
     candidate: Cost,
     losses: Sequence[Loss] = (),
+    hard: Sequence[Hard] = (),
     seed: int,
     draws: int = DRAWS,
 ) -> tuple[str, ...]:
@@ -87,6 +98,7 @@ def objections(
                 found.append(
                     f"{loss.split}: int8 costs {100 * lost:.1f} points {what}; at most {100 * allowed:g} are allowed"
                 )
+    found += _fooled(hard)
     for what, old, new, unit, unfelt in (
         ("is larger", champion.size / 1e6, candidate.size / 1e6, "MB", 0.0),
         ("is slower", champion.latency_ms, candidate.latency_ms, "ms", UNFELT_MS),
@@ -159,6 +171,19 @@ def _alarmed(pair: Pair) -> list[str]:
         return []
     rates = [f"{1000 * alarms / empty:.0f}" for alarms in (new, old)]
     return [f"{pair.split}: it sees {rates[0]} faces in 1,000 empty pictures instead of {rates[1]}"]
+
+
+def _fooled(hard: Sequence[Hard]) -> list[str]:
+    """One case has too few faces to judge alone: the whole pack decides, and the case that lost most is named."""
+    before, after = share_right([one.champion for one in hard]), share_right([one.candidate for one in hard])
+    if before - after <= LOST_HARD + 1e-9:
+        return []
+    worst = max(hard, key=lambda one: share_right([one.champion]) - share_right([one.candidate]))
+    return [
+        f"hard cases: it says {100 * after:.1f} % right instead of {100 * before:.1f} %; at most {100 * LOST_HARD:g} points fewer "
+        f"are allowed; worst is {worst.candidate.case}, {worst.candidate.right} right instead of {worst.champion.right} "
+        f"of {worst.champion.faces}"
+    ]
 
 
 def _gain(pair: Pair, weights: npt.NDArray[np.float64]) -> float | None:

@@ -15,7 +15,8 @@ from contract.jobs import ClassScore, Comparison, Scores
 from contract.release import read_manifest
 from trainer.dataset import Split
 from trainer.evaluate import Report, evaluate
-from trainer.gate import NOT_ASKED, Cost, Loss, Pair, Result, difference, objections, too_few
+from trainer.gate import NOT_ASKED, Cost, Hard, Loss, Pair, Result, difference, objections, too_few
+from trainer.pack import Pack
 
 SEED = 1
 TIMED = 60  # runs of each network, in turn, for their latency
@@ -45,19 +46,26 @@ class Judgement:
     objections: tuple[str, ...]  # empty: it may ship
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    hard: tuple[Hard, ...] = ()  # by case; empty: no pack was shown
 
 
 def judge(
-    champion: Path, candidate: Path, exhibits: Sequence[Exhibit], progress: Callable[[int, int], None] | None = None
+    champion: Path,
+    candidate: Path,
+    exhibits: Sequence[Exhibit],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    hard: Pack | None = None,
 ) -> Judgement:
-    """Score both files on every exhibit, time them in turn, and ask the gate.
+    """Score both files on every exhibit, show them the hard cases, time them in turn, and ask the gate.
 
     What the candidate lost by its quantisation is taken from its manifest, where `trainer export` wrote it.
     Raises ContractError for files or images that cannot be read.
     """
     if not exhibits:
         raise ContractError("there is nothing to judge on: name a split")
-    steps, told = sum(2 * len(one.split.images) for one in exhibits), 0
+    shown = [len(one.split.images) for one in exhibits] + ([len(hard.pictures)] if hard else [])
+    steps, told = 2 * sum(shown), 0
 
     def step(_part: int, _whole: int) -> None:
         nonlocal told
@@ -70,9 +78,10 @@ def judge(
         old, new = (evaluate(model, one.split, min_box=MIN_BOX, progress=step) for model in (champion, candidate))
         comparisons.append(Comparison(split=one.name, champion=_scores(old), candidate=_scores(new)))
         pairs.append(Pair(one.name, one.groups, _result(old), _result(new)))
+    cases = tuple(map(Hard, *(hard.show(model, step) for model in (champion, candidate)))) if hard else ()
     costs = _costs(champion, candidate, exhibits[0].split)
     losses = _losses(candidate)
-    found = objections(pairs, champion=costs[0], candidate=costs[1], losses=losses, seed=SEED)
+    found = objections(pairs, champion=costs[0], candidate=costs[1], losses=losses, hard=cases, seed=SEED)
     notes = (
         *_gains(pairs),
         *too_few(pairs),
@@ -80,7 +89,7 @@ def judge(
         *(f"{one.split}: int8 costs {100 * one.map50:.1f} points mAP50" for one in losses),
         *((NOT_ASKED,) if costs[1].streamed is None else ()),
     )
-    return Judgement(found, tuple(comparisons), notes)
+    return Judgement(found, tuple(comparisons), notes, cases)
 
 
 def _scores(report: Report) -> Scores:

@@ -10,7 +10,8 @@ from contract.labels import LABELS, Label
 from rehearsal.scene import write_dataset
 from trainer.dataset import read_split
 from trainer.evaluate import Report, evaluate
-from trainer.gate import Cost, Loss, Pair, Result, difference, objections, too_few
+from trainer.gate import Cost, Hard, Loss, Pair, Result, difference, objections, too_few
+from trainer.hard import Case, Tally
 from trainer.scores import Matches, map50_95
 
 FAST = Cost(size=2_000_000, latency_ms=20.0)
@@ -140,6 +141,35 @@ def test_quantisation_may_cost_little(loss: Loss, word: str | None) -> None:
     same = result([True] * 100)
     told = objections([pair(same, same)], champion=FAST, candidate=FAST, losses=[loss], seed=1, draws=300)
     assert told == ((word,) if word else ())
+
+
+def fooled(case: Case, old: int, new: int) -> Hard:
+    """Of 50 faces, so many are said right by the champion and by the candidate."""
+    before, after = (Tally(case, 50, 50, right, {WITH: 50 - right} if right < 50 else {}) for right in (old, new))
+    return Hard(before, after)
+
+
+@pytest.mark.parametrize(
+    ("hand", "cup", "word"),
+    [
+        ((40, 40), (10, 10), None),
+        ((40, 37), (10, 10), None),  # 3 of 100
+        ((40, 0), (10, 50), None),  # one case may be lost where others are won
+        ((40, 36), (10, 10), "worst is hand, 36 right instead of 40 of 50"),
+        ((40, 45), (10, 1), "worst is cup, 1 right instead of 10 of 50"),
+    ],
+)
+def test_the_hard_cases_said_right_may_fall_by_three_points(
+    hand: tuple[int, int], cup: tuple[int, int], word: str | None
+) -> None:
+    same = result([True] * 100)
+    cases = [fooled(Case.HAND, *hand), fooled(Case.CUP, *cup)]
+    told = objections([pair(same, same)], champion=FAST, candidate=FAST, hard=cases, seed=1, draws=300)
+    assert len(told) == (1 if word else 0)
+    if word:
+        share = f"it says {hand[1] + cup[1]}.0 % right instead of 50.0 %; at most 3 points fewer"
+        assert told[0].startswith(f"hard cases: {share}")
+        assert told[0].endswith(word)
 
 
 def test_nothing_to_judge_on_is_an_objection() -> None:
