@@ -149,7 +149,7 @@ def _titles(judged: _Judged, found: list[Mistake]) -> tuple[str, str]:
     kinds = ", ".join(f"{sum(one.kind is kind for one in found)} {many}" for kind, many in _MANY.items())
     least = f", faces from {100 * judged.min_box:g} % of the longer side" if judged.min_box else ""
     return (
-        f"The worst of {len(found)} mistakes: {kinds}",
+        f"The worst of {len(found)} mistakes: {kinds}" if found else "No mistakes",
         f"split {judged.split.name}, {len(judged.looks)} images; release {judged.release}, int8{least}",
     )
 

@@ -47,7 +47,7 @@ def curves(numbers: Numbers) -> Figure:
     figure = _figure(
         f"Training of {numbers['run']}: {len(rows)} of {numbers['wanted']} epochs", numbers["judged"], (10.5, 7.6)
     )
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), left=0.07, right=0.97, top=0.83, bottom=0.08, hspace=0.4, wspace=0.26)  # fmt: skip
+    grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), left=0.085, right=0.975, top=0.83, bottom=0.08, hspace=0.4, wspace=0.36)  # fmt: skip
     marker = "o" if len(rows) < 40 else ""
     axes = figure.add_subplot(grid[0, :])
     for column, name, colour in (("metrics/mAP50(B)", "mAP50", TRAINED), ("metrics/mAP50-95(B)", "mAP50-95", JUDGED)):
@@ -104,7 +104,7 @@ def confusion(numbers: Numbers) -> Figure:
     axes.set_xticks(np.arange(last) + 0.5, minor=True)
     axes.set_yticks(np.arange(last) + 0.5, minor=True)
     axes.grid(visible=False)
-    axes.grid(which="minor", color=PAPER, lw=3)
+    axes.grid(which="minor", color=LINE, lw=1.5)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
     axes.set_title("the model said", loc="center", weight="normal", fontsize=11, color=SOFT, pad=10)

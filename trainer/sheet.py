@@ -27,7 +27,13 @@ def draw_sheet(mistakes: Sequence[Mistake], load: Callable[[int], Pixels], title
     sheet[:] = bgr(PAPER)
     _header(sheet, title, subtitle)
     if not shown:
-        _write(sheet, "Not one mistake: every face was found and named rightly.", (MARGIN, HEADER + 60), 0.9, SOFT)
+        _write(
+            sheet,
+            "Every labelled face was found and named rightly, and nothing else was said.",
+            (MARGIN, HEADER + 60),
+            0.9,
+            SOFT,
+        )
     for spot, mistake in enumerate(shown):
         row, column = divmod(spot, COLUMNS)
         left, top = MARGIN + column * (TILE + GAP), HEADER + row * (TILE + CAPTION + GAP)
