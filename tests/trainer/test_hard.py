@@ -14,13 +14,11 @@ from contract.labels import LABELS, Label
 from contract.release import MANIFEST_NAME, MODEL_NAME, read_manifest
 from rehearsal.hard import write_pack
 from trainer.card import HARD, write_card
-from trainer.complete import keep, record, run_stages, tell
+from trainer.complete import keep, record, tell
 from trainer.dataset import read_split
-from trainer.golden import write_golden_frames
 from trainer.hard import Case, Seen, Tally, as_json, share_right, table, tally
 from trainer.judge import Exhibit, Judgement, judge
 from trainer.pack import Pack
-from trainer.run import SURVEY, Recipe, Run, Source
 
 WITH, BARE, WRONG = LABELS
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "trainer" / "hard_photographs.csv"
@@ -184,23 +182,6 @@ def test_the_card_shows_the_hard_cases_that_its_manifest_knows(word: Judgement, 
     assert "`trainer hard model.tflite --data drawn/data.yaml --split test`, 24 images:" in card
     assert table(as_json([pair.candidate for pair in word.hard])) in card
     assert set(without.splitlines()) < set(card.splitlines())
-
-
-def test_a_run_whose_training_is_done_goes_on_with_the_hard_cases(data: Path, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", (Source(data, "test", "test"),), Recipe(tmp_path / "base.npz", 1, 320, 8, 0))
-    candidate = run.folder / "candidate"
-    candidate.mkdir(parents=True)
-    (run.folder / SURVEY).write_text("[]")
-    run.weights.write_bytes(b"")
-    for name in (MODEL_NAME, MANIFEST_NAME):
-        shutil.copyfile(FACTORY_MODEL.with_name(name), candidate / name)
-    write_golden_frames(candidate / MODEL_NAME, read_split(data, "test"))
-    run_stages(run, size=320, release=1, champion=FACTORY_MODEL, hard=Pack.read(data, "test"))
-    manifest = read_manifest(run.folder / MODEL_NAME)
-    assert manifest.metrics["hard: drawn"]["images"] == 2 * len(Case)
-    assert manifest.golden_digest is not None
-    assert "## Hard cases" in (run.folder / "README.md").read_text()
-    assert set(json.loads((run.folder / "gate.json").read_text())["hard"]["champion"]["cases"]) == set(Case)
 
 
 @pytest.mark.photographs

@@ -19,6 +19,7 @@ from cloud.fleet.keys import make_keys
 from contract.errors import ContractError
 from contract.labels import LABELS
 from contract.release import COMPILED_NAME, EdgeTpuStatus, read_manifest
+from rehearsal.hard import write_pack
 from rehearsal.scene import write_dataset
 from tests.trainer.test_edgetpu import STANDIN, put_compiler
 from trainer import environment
@@ -27,6 +28,7 @@ from trainer.dataset import read_split
 from trainer.evaluate import evaluate
 from trainer.export import calibration_images
 from trainer.flatfile import read_graph
+from trainer.hard import Case
 from trainer.link import Link
 from trainer.release import Signer
 from trainer.run import Run
@@ -260,8 +262,9 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
 
 def test_all_stages_in_one_go_make_a_folder_that_explains_itself(folder: Path, data: Path) -> None:
     out = folder / "whole"
+    write_pack(folder / "hard", images=2 * len(Case), seed=5)
     options = ("--data", f"{data}:train:val", "--epochs", "1", "--rate", "0.0000001", "--image-size", "160", "--batch", "8",
-               "--release", "9", "--out", out)  # fmt: skip
+               "--hard", f"{folder / 'hard' / 'data.yaml'}:test", "--release", "9", "--out", out)  # fmt: skip
     done = trainer("run", *options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     manifest = read_manifest(out / "model.tflite")
@@ -276,6 +279,11 @@ def test_all_stages_in_one_go_make_a_folder_that_explains_itself(folder: Path, d
     word = json.loads((out / "gate.json").read_text())
     assert word["comparisons"][0]["candidate"]["images"] == 24
     assert ("the gate: it may ship" in done.stdout) is word["may_ship"]
+    assert set(word["hard"]["champion"]["cases"]) == set(Case)
+    assert "## Hard cases" in (out / "README.md").read_text()
+    assert {path.name for path in (out / "pictures").glob("*.[pj][np]g")} == {
+        "curves.png", "confusion.png", "thresholds.png", "precision-recall.png", "mistakes.jpg",
+    }  # fmt: skip
     again = trainer("run", *options)
     assert again.returncode == 0, again.stderr[-3000:]
     assert again.stdout.count("done before") == 2
