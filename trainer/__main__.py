@@ -17,6 +17,7 @@ from trainer.dataset import read_split
 from trainer.run import Recipe, Run, Source
 
 BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
+FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / "model.tflite"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,6 +111,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(stage=_evaluate)
+
+    baseline = stages.add_parser(
+        "baseline",
+        help="train the two-stage way (OpenCV's face detector, then MobileNetV2) and measure it beside the one model",
+    )
+    baseline.add_argument(
+        "--data", required=True, metavar="DATA.yaml[:TRAIN[:VAL]]", help="learned from and judged on, by both ways"
+    )
+    baseline.add_argument(
+        "--out", type=Path, required=True, help="crops, classifier and measured.json; what is there is kept"
+    )
+    baseline.add_argument("--model", type=Path, default=FACTORY, help="the one model, its manifest.json beside it")
+    baseline.add_argument("--image-size", type=int, default=96, help="px of the classifier's input, a multiple of 32")
+    baseline.add_argument("--alpha", type=float, default=0.5, help="MobileNetV2's width")
+    baseline.add_argument("--epochs", type=int, default=60)
+    baseline.add_argument("--batch", type=int, default=64)
+    baseline.add_argument("--rate", type=float, default=0.003, help="of learning, at its highest")
+    baseline.add_argument("--seed", type=int, default=0)
+    baseline.add_argument("--min-box", type=float, default=0.05, help="as in `trainer evaluate`")
+    baseline.add_argument("--frames", type=int, default=40, help="timed for each number of faces")
+    baseline.add_argument("--document", type=Path, metavar="DOCS", help="write the page's numbers and draw its picture")
+    baseline.set_defaults(stage=_baseline)
     return parser
 
 
@@ -216,6 +239,33 @@ def _repeat(text: str) -> tuple[str, int]:
     return label, int(number)
 
 
+def _baseline(options: argparse.Namespace) -> None:
+    from trainer.baseline import MEASURED, Recipe, compare, prepare
+    from trainer.comparison import measured_part, write_document
+
+    _require_image_size(options.image_size)
+    _require_share(options.min_box)
+    if min(options.epochs, options.batch, options.frames) < 1 or not 0 < options.alpha <= 2 or options.rate <= 0:
+        raise ContractError("--epochs, --batch, --frames, --alpha (at most 2) and --rate must be above 0")
+    source = Source.parse(options.data)
+    for split in (source.train, source.val):  # a typo is better found before the training
+        read_split(source.data, split)
+    recipe = Recipe(options.image_size, options.alpha, options.epochs, options.batch, options.rate, options.seed)
+    folder = prepare(source, recipe, options.out)
+    measured = compare(
+        source, options.model, folder, options.out, min_box=options.min_box, frames=options.frames, seed=options.seed
+    )
+    print(measured_part(measured))
+    if options.document:
+        write_document(options.out / MEASURED, measured, options.document)
+        print(f"wrote {options.document}")
+
+
+def _require_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ContractError(f"--min-box is a share between 0 and 1, not {share:g}")
+
+
 def _require_image_size(size: int) -> None:
     if size % 32 or not 32 <= size <= 1280:
         raise ContractError(f"--image-size must be a multiple of 32 from 32 to 1280, not {size}")
@@ -224,8 +274,7 @@ def _require_image_size(size: int) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from trainer.evaluate import evaluate, show_progress
 
-    if not 0 <= options.min_box < 1:
-        raise ContractError(f"--min-box is a share between 0 and 1, not {options.min_box:g}")
+    _require_share(options.min_box)
     report = evaluate(
         options.model, read_split(options.data, options.split), min_box=options.min_box, progress=show_progress
     )

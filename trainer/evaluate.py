@@ -7,7 +7,7 @@ them; recall and precision count what the door would say: one label a face, wher
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from trainer.dataset import Split, label_path
 from trainer.scores import Matches
 
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
+Look = Callable[[Path, Pixels], list[Detection]]  # an image and its pixels (BGR) to what is found there
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +86,45 @@ def evaluate(
     Raises ContractError for unreadable images or labels.
     """
     detector = Detector.load(model, thresholds=dict.fromkeys(LABELS, LOWEST), runtime=runtime)
+    return judge(
+        lambda _, pixels: detector.detect(pixels), split,
+        thresholds=detector.manifest.thresholds, min_box=min_box, progress=progress,
+    )  # fmt: skip
+
+
+def judge(
+    look: Look, split: Split, *, thresholds: Mapping[Label, float] | None = None, min_box: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:  # fmt: skip
+    """Score whatever finds faces: `look` answers with every detection from LOWEST, boxes in the unit square.
+
+    Recall and precision are taken at `thresholds`, or where each class's F1 peaks on this very split.
+    Raises ContractError for unreadable images or labels.
+    """
     truth, found = [], []
     for index, image in enumerate(split.images):
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ContractError(f"cannot read the image {image}")
+        pixels = read_pixels(image)
         height, width = pixels.shape[:2]
-        truth.extend(_truth(image, index, width, height))
-        found.extend(_found(detector.detect(_as_pixels(pixels)), index, width, height))
+        truth.extend(true_boxes(image, index, width, height))
+        found.extend(_found(look(image, pixels), index, width, height))
         if progress:
             progress(index + 1, len(split.images))
-    return _score(truth, found, len(split.images), min_box, detector.manifest.thresholds)
+    return _score(truth, found, len(split.images), min_box, thresholds)
 
 
-def _as_pixels(image: npt.NDArray[Any]) -> Pixels:
-    return image
+def read_pixels(image: Path) -> Pixels:
+    """BGR (height, width, 3); raises ContractError where the image cannot be read."""
+    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ContractError(f"cannot read the image {image}")
+    return pixels.astype(np.uint8, copy=False)
 
 
-def _truth(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
+def true_boxes(image: Path, index: int, width: int, height: int) -> list[dict[str, Any]]:
+    """The labelled faces of `image` as COCO annotations: `bbox` is x, y, width, height in px, `share` its width's share.
+
+    Raises ContractError for a row that is no label, by its number.
+    """
     labels = label_path(image)
     rows = labels.read_text().split("\n") if labels.exists() else []
     boxes = []
@@ -140,7 +162,7 @@ def _score(
     found: list[dict[str, Any]],
     images: int,
     min_box: float,
-    thresholds: dict[Label, float],
+    thresholds: Mapping[Label, float] | None,
 ) -> Report:
     scored = _matched(truth, found, images, min_box)
     said = _matched(truth, [one for one in found if one["said"]], images, min_box)
@@ -153,9 +175,10 @@ def _score(
         if (curve < 0).all():
             continue
         confidence, hit, positives = _matches(said, index)
-        recall_at, precision_at = _operating(confidence, hit, positives, thresholds[label])
-        scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
         best[label] = _peak(confidence, hit, positives)
+        threshold = best[label] if thresholds is None else thresholds[label]
+        recall_at, precision_at = _operating(confidence, hit, positives, threshold)
+        scores[label] = Score(float(curve[0].mean()), float(curve.mean()), recall_at, precision_at)
         kept[label] = _every_match(scored, index, images)
     return Report(scores, images, best, kept)
 

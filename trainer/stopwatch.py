@@ -1,0 +1,164 @@
+"""Time and memory of both ways: frames with a known number of faces, in turn, on one thread."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from agent.vision.detector import Detector
+from agent.vision.yolo import Pixels
+from contract.errors import ContractError
+from trainer.dataset import Split
+from trainer.evaluate import read_pixels, true_boxes
+from trainer.side_by_side import ONE, TWO
+from trainer.two_stage import Corners, Finder, Pair, crop_square, cut
+
+WIDTH, HEIGHT = 640, 480
+COUNTS = (0, 1, 2, 4, 8)
+PATCH, COLUMNS, ROWS = 140, 4, 2  # px of a pasted face with its surroundings; places for them
+NARROWEST = 40  # px of a face worth pasting
+WAYS = ("neither", ONE, TWO)
+Detect = Callable[[Pixels], object]
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What frames are made of: faces (PATCH, PATCH, 3) and backgrounds (HEIGHT, WIDTH, 3), BGR, from photographs."""
+
+    faces: tuple[Pixels, ...]
+    backgrounds: tuple[Pixels, ...]
+
+    def frame(self, faces: int, random: np.random.Generator) -> Pixels:
+        """A frame with that many faces at different places, at most COLUMNS * ROWS."""
+        canvas = self.backgrounds[int(random.integers(len(self.backgrounds)))].copy()
+        picked = random.permutation(len(self.faces)).tolist() * faces  # again from the start where there are too few
+        for place, face in zip(random.permutation(COLUMNS * ROWS).tolist()[:faces], picked, strict=False):
+            _paste(canvas, self.faces[face], place)
+        return canvas
+
+
+def gather(split: Split, detector: Detector, finder: Finder, random: np.random.Generator) -> Material:
+    """Faces that both ways see (or the widest, where there are too few), backgrounds in which neither sees any.
+
+    Raises ContractError where no face of the split is NARROWEST px wide.
+    """
+    wide: list[tuple[float, Pixels]] = []
+    backgrounds: list[Pixels] = []
+    for index, image in enumerate(split.images):
+        pixels = read_pixels(image)
+        height, width = pixels.shape[:2]
+        boxes: list[Corners] = [tuple(face["bbox"]) for face in true_boxes(image, index, width, height)]
+        wide.extend((box[2], _patch(pixels, box)) for box in boxes if box[2] >= NARROWEST)
+        empty = _empty(pixels, boxes, random)
+        if empty is not None and not detector.detect(empty) and not finder.find(empty):
+            backgrounds.append(empty)
+    if not wide:
+        raise ContractError(f"split '{split.name}' has no face of {NARROWEST} px: there is nothing to time with")
+    wide.sort(key=lambda one: -one[0])
+    grey = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
+    seen = []
+    for _, face in wide:
+        canvas = grey.copy()
+        _paste(canvas, face, 1)
+        if len(detector.detect(canvas)) == 1 and len(finder.find(canvas)) == 1:
+            seen.append(face)
+    widest = [face for _, face in wide[: COLUMNS * ROWS]]
+    return Material(tuple(seen if len(seen) >= COLUMNS * ROWS else widest), tuple(backgrounds or [grey]))
+
+
+def measure_time(
+    material: Material, detector: Detector, finder: Finder, pair: Pair, *, frames: int, random: np.random.Generator
+) -> list[dict[str, float]]:
+    """Per number of faces the median ms a frame of both ways, and of finding alone, over `frames` frames each.
+
+    Milliseconds are the thread's processor time, so that what else runs here does not count; `wall` is by the clock.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        return [_time(material, detector, finder, pair, faces, frames, random) for faces in COUNTS]
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def measure_memory(model: Path, classifier: Path, frame: Pixels) -> dict[str, float]:
+    """Resident MiB of a process of its own after twenty frames, by way; "neither" has only the libraries loaded."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "frame.npy"
+        np.save(path, frame)
+        return {way: _resident(way, classifier if way == TWO else model, path) for way in WAYS}
+
+
+def slope(times: Sequence[dict[str, float]], way: str) -> float:
+    """Milliseconds that one more face costs, by least squares."""
+    faces, spent = [one["faces"] for one in times], [one[way] for one in times]
+    return float(np.polyfit(faces, spent, 1)[0])
+
+
+def _time(
+    material: Material, detector: Detector, finder: Finder, pair: Pair, faces: int, frames: int, random: np.random.Generator
+) -> dict[str, float]:  # fmt: skip
+    ways: dict[str, Detect] = {ONE: detector.detect, TWO: pair.detect, "finding": finder.find}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    looked: dict[str, list[int]] = {name: [] for name in ways}
+    for name in ways:
+        ways[name](material.frame(faces, random))  # the first call of each pays for its caches
+    for turn in range(frames):
+        pixels = material.frame(faces, random)
+        for name in sorted(ways, reverse=bool(turn % 2)):
+            begun, clock = time.thread_time(), time.perf_counter()
+            found = ways[name](pixels)
+            spent[name].append((time.thread_time() - begun, time.perf_counter() - clock))
+            looked[name].append(len(found) if isinstance(found, list) else 0)
+    middle = {
+        f"{name}{suffix}": round(statistics.median(one[which] for one in rows) * 1000, 2)
+        for name, rows in spent.items()
+        for which, suffix in enumerate(("", "_wall"))
+    }
+    return {
+        "faces": faces, **middle, "seen_by_one_model": round(statistics.mean(looked[ONE]), 2),
+        "classified_by_two_models": round(statistics.mean(looked["finding"]), 2),
+    }  # fmt: skip
+
+
+def _resident(way: str, model: Path, frame: Path) -> float:
+    command = [sys.executable, "-W", "ignore", "-m", "trainer.footprint", way, str(model.resolve()), str(frame)]
+    settings = {"PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ContractError(f"the memory of {way} could not be measured: {done.stderr.strip().splitlines()[-1:]}")
+    return round(float(done.stdout) / 1024, 1)
+
+
+def _patch(pixels: Pixels, box: Corners) -> Pixels:
+    return cut(pixels, crop_square(box, 2.0), PATCH)[..., ::-1].copy()
+
+
+def _paste(canvas: Pixels, face: Pixels, place: int) -> None:
+    row, column = divmod(place, COLUMNS)
+    x = column * (WIDTH // COLUMNS) + (WIDTH // COLUMNS - PATCH) // 2
+    y = row * (HEIGHT // ROWS) + (HEIGHT // ROWS - PATCH) // 2
+    canvas[y : y + PATCH, x : x + PATCH] = face
+
+
+def _empty(pixels: Pixels, boxes: Sequence[Corners], random: np.random.Generator) -> Pixels | None:
+    """A part of the photograph without a labelled face, four to three, as large as a frame; None where none was hit on."""
+    height, width = pixels.shape[:2]
+    for _ in range(20):
+        wide = float(random.uniform(0.35, 0.8)) * min(width, height * WIDTH / HEIGHT)
+        high = wide * HEIGHT / WIDTH
+        x, y = float(random.uniform(0, width - wide)), float(random.uniform(0, height - high))
+        if not any(x < b[0] + b[2] and b[0] < x + wide and y < b[1] + b[3] and b[1] < y + high for b in boxes):
+            part: npt.NDArray[np.uint8] = pixels[round(y) : round(y + high), round(x) : round(x + wide)]
+            return cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    return None
