@@ -87,7 +87,9 @@ def compare(
         "judged_on": {"split": split.name, "images": len(split.images)}, "min_box": min_box, "processor": _processor(),
         "accuracy": accuracy, "time": times, "memory_mib": memory,
         "disk_bytes": {ONE: model.stat().st_size, TWO: told["bytes"] + cascade.path.stat().st_size},
-        "timed_with": {"faces": len(material.faces), "backgrounds": len(material.backgrounds), "frames": frames},
+        "timed_with": {
+            "faces": len(material.faces), "blanks": len(material.blanks), "backgrounds": len(material.backgrounds), "frames": frames,
+        },
     }  # fmt: skip
     write_json(out / MEASURED, measured)
     return measured

@@ -45,7 +45,7 @@ def _origin(content: dict[str, Any]) -> str:
     crops = ", ".join(f"{number} {name}" for name, number in two["crops"].items())
     return (
         f"One model: release {one['release']} at {one['input_px']} px (`{one['sha256'][:12]}`). Two models: `{two['cascade']}` and "
-        f"MobileNetV2 {two['alpha']:g} at {two['input_px']} px, int8 (`{two['sha256'][:12]}`), {two['epochs']} epochs from random weights, {two['training_s'] / 60:.0f} minutes on "
+        f"MobileNetV2 {two['alpha']:g} at {two['input_px']} px, int8 (`{two['sha256'][:12]}`), {two['epochs']} epochs from random weights, {two['training_s'] / 60:.0f} min on "
         f"{crops}. Judged on {judged['images']} photographs of `{judged['split']}`, faces from {content['min_box']:.0%} of the picture's "
         f"longer side. Processor: {content['processor']}, one thread, no Coral."
     )
@@ -61,7 +61,7 @@ def _table(content: dict[str, Any]) -> str:
     rows.append(("mAP50", *(f"**{accuracy[way]['map50']:.3f}**" for way in ways)))
     rows.append(("mAP50-95", *(f"{accuracy[way]['map50_95']:.3f}" for way in (ONE, TWO)), "-"))
     faults = [accuracy[way]["faults"] for way in ways]
-    rows.append((f"faces found, of {faults[0]['faces']}", *(f"{one['found']}" for one in faults)))
+    rows.append((f"faces found, of {faults[0]['faces']}", *(f"{one['found']}" for one in faults[:2]), "given"))
     rows.append(("of these told right", *(f"{one['right']} ({_share(one):.0%})" for one in faults)))
     rows.append(("boxes where no face is labelled", *(str(one["astray"]) for one in faults[:2]), "-"))
     for one in times:

@@ -49,7 +49,7 @@ def measure_accuracy(
 ) -> dict[str, Any]:  # fmt: skip
     """Every way's scores by the arithmetic of `trainer evaluate`, with its `Faults`; keys ONE, TWO and GIVEN.
 
-    GIVEN is the classifier on the labelled boxes: what the pair were worth with a face detector that never errs.
+    GIVEN is the classifier on the labelled boxes, each of them decided: the pair with a face detector that never errs.
     The one model decides at its manifest's thresholds, the others where their F1 peaks on this split (as those were chosen).
     Raises ContractError where the split has no face of `min_box`.
     """
@@ -71,7 +71,9 @@ def measure_accuracy(
     if not any(face.share >= min_box for some in faces.values() for face in some):
         raise ContractError(f"split '{split.name}' has no face of at least {min_box:g} of the picture to judge by")
     return {
-        name: _row(split, answers, faces, min_box, detector.manifest.thresholds if name == ONE else None)
+        name: _row(
+            split, answers, faces, min_box, detector.manifest.thresholds if name == ONE else None, sure=name == GIVEN
+        )
         for name, answers in seen.items()
     }
 
@@ -97,13 +99,15 @@ def count_faults(faces: Sequence[Face], said: Sequence[Detection], min_share: fl
 
 def _row(
     split: Split, answers: Mapping[Path, list[Detection]], faces: Mapping[Path, list[Face]], min_box: float,
-    thresholds: Mapping[Label, float] | None,
+    thresholds: Mapping[Label, float] | None, *, sure: bool,
 ) -> dict[str, Any]:  # fmt: skip
     def look(image: Path, _: Pixels) -> list[Detection]:
         return answers[image]
 
     report = judge(look, split, thresholds=thresholds, min_box=min_box)
     decided = thresholds or {label: report.best_thresholds.get(label, 1.0) for label in LABELS}
+    if sure:
+        decided = EVERYTHING  # somebody is there: the question is only what is said
     faults = Faults(0, 0, 0, 0)
     for image, detections in answers.items():
         said = [one for one in detections if one.confidence >= decided[one.label]]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from agent.vision.detector import Detector
 from agent.vision.yolo import Pixels
 from contract.errors import ContractError
+from trainer.crops import overlaps
 from trainer.dataset import Split
 from trainer.evaluate import read_pixels, true_boxes
 from trainer.side_by_side import ONE, TWO
@@ -25,6 +25,7 @@ from trainer.two_stage import Corners, Finder, Pair, crop_square, cut
 WIDTH, HEIGHT = 640, 480
 COUNTS = (0, 1, 2, 4, 8)
 PATCH, COLUMNS, ROWS = 140, 4, 2  # px of a pasted face with its surroundings; places for them
+PLACES = COLUMNS * ROWS
 NARROWEST = 40  # px of a face worth pasting
 WAYS = ("neither", ONE, TWO)
 Detect = Callable[[Pixels], object]
@@ -33,47 +34,57 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What frames are made of: faces (PATCH, PATCH, 3) and backgrounds (HEIGHT, WIDTH, 3), BGR, from photographs."""
+    """What frames are made of, BGR, from photographs: faces and blanks (PATCH, PATCH, 3), backgrounds (HEIGHT, WIDTH, 3)."""
 
     faces: tuple[Pixels, ...]
+    blanks: tuple[Pixels, ...]
     backgrounds: tuple[Pixels, ...]
 
     def frame(self, faces: int, random: np.random.Generator) -> Pixels:
-        """A frame with that many faces at different places, at most COLUMNS * ROWS."""
+        """A frame with that many faces at different places, at most PLACES; blanks fill the others.
+
+        So a frame with more faces has no more edges and texture, which alone would cost a cascade time.
+        """
         canvas = self.backgrounds[int(random.integers(len(self.backgrounds)))].copy()
-        picked = random.permutation(len(self.faces)).tolist() * faces  # again from the start where there are too few
-        for place, face in zip(random.permutation(COLUMNS * ROWS).tolist()[:faces], picked, strict=False):
-            _paste(canvas, self.faces[face], place)
+        pasted = [*_some(self.faces, faces, random), *_some(self.blanks, PLACES - faces, random)]
+        for place, patch in zip(random.permutation(PLACES).tolist(), pasted, strict=True):
+            _paste(canvas, patch, place)
         return canvas
 
 
 def gather(split: Split, detector: Detector, finder: Finder, random: np.random.Generator) -> Material:
-    """Faces that both ways see (or the widest, where there are too few), backgrounds in which neither sees any.
+    """Faces that both ways see (or the widest, where there are too few); backgrounds and blanks in which neither sees any.
 
     Raises ContractError where no face of the split is NARROWEST px wide.
     """
     wide: list[tuple[float, Pixels]] = []
+    blanks: list[Pixels] = []
     backgrounds: list[Pixels] = []
+    grey = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
+
+    def seen(pixels: Pixels) -> tuple[int, int]:
+        """How many the one model finds, and the cascade; a patch is looked at alone in a grey frame."""
+        canvas = pixels if pixels.shape == grey.shape else grey.copy()
+        if canvas is not pixels:
+            _paste(canvas, pixels, 1)
+        return len(detector.detect(canvas)), len(finder.find(canvas))
+
     for index, image in enumerate(split.images):
         pixels = read_pixels(image)
         height, width = pixels.shape[:2]
         boxes: list[Corners] = [tuple(face["bbox"]) for face in true_boxes(image, index, width, height)]
         wide.extend((box[2], _patch(pixels, box)) for box in boxes if box[2] >= NARROWEST)
-        empty = _empty(pixels, boxes, random)
-        if empty is not None and not detector.detect(empty) and not finder.find(empty):
-            backgrounds.append(empty)
+        for kept, size in ((blanks, (PATCH, PATCH)), (backgrounds, (WIDTH, HEIGHT))):
+            empty = _empty(pixels, boxes, size, random)
+            if empty is not None and seen(empty) == (0, 0):
+                kept.append(empty)
     if not wide:
         raise ContractError(f"split '{split.name}' has no face of {NARROWEST} px: there is nothing to time with")
     wide.sort(key=lambda one: -one[0])
-    grey = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
-    seen = []
-    for _, face in wide:
-        canvas = grey.copy()
-        _paste(canvas, face, 1)
-        if len(detector.detect(canvas)) == 1 and len(finder.find(canvas)) == 1:
-            seen.append(face)
-    widest = [face for _, face in wide[: COLUMNS * ROWS]]
-    return Material(tuple(seen if len(seen) >= COLUMNS * ROWS else widest), tuple(backgrounds or [grey]))
+    faces = [face for _, face in wide if seen(face) == (1, 1)]
+    if len(faces) < PLACES:
+        faces = [face for _, face in wide[:PLACES]]
+    return Material(tuple(faces), tuple(blanks or [grey[:PATCH, :PATCH]]), tuple(backgrounds or [grey]))
 
 
 def measure_time(
@@ -151,14 +162,24 @@ def _paste(canvas: Pixels, face: Pixels, place: int) -> None:
     canvas[y : y + PATCH, x : x + PATCH] = face
 
 
-def _empty(pixels: Pixels, boxes: Sequence[Corners], random: np.random.Generator) -> Pixels | None:
-    """A part of the photograph without a labelled face, four to three, as large as a frame; None where none was hit on."""
+def _some(pool: Sequence[Pixels], number: int, random: np.random.Generator) -> list[Pixels]:
+    """That many of the pool, none twice before all were there."""
+    order = random.permutation(len(pool)).tolist()
+    return [pool[order[index % len(order)]] for index in range(number)]
+
+
+def _empty(
+    pixels: Pixels, boxes: Sequence[Corners], size: tuple[int, int], random: np.random.Generator
+) -> Pixels | None:
+    """A part of the photograph without a labelled face, scaled to `size` (width, height); None where none was hit on."""
     height, width = pixels.shape[:2]
+    across, down = size
+    low = 0.35 if size == (WIDTH, HEIGHT) else 0.15
     for _ in range(20):
-        wide = float(random.uniform(0.35, 0.8)) * min(width, height * WIDTH / HEIGHT)
-        high = wide * HEIGHT / WIDTH
+        wide = float(random.uniform(low, 0.8)) * min(width, height * across / down)
+        high = wide * down / across
         x, y = float(random.uniform(0, width - wide)), float(random.uniform(0, height - high))
-        if not any(x < b[0] + b[2] and b[0] < x + wide and y < b[1] + b[3] and b[1] < y + high for b in boxes):
-            part: npt.NDArray[np.uint8] = pixels[round(y) : round(y + high), round(x) : round(x + wide)]
-            return cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        if not any(overlaps((x, y, wide, high), box) for box in boxes):
+            part = pixels[round(y) : round(y) + max(1, round(high)), round(x) : round(x) + max(1, round(wide))]
+            return cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     return None
