@@ -24,17 +24,16 @@ Images = npt.NDArray[np.uint8]
 Kinds = npt.NDArray[np.int64]
 
 
-def build(size: int, alpha: float, classes: int, *, batch: int | None = None) -> Any:
-    """MobileNetV2 with `classes` logits; input (batch, size, size, 3) in 0..1."""
+def build(size: int, alpha: float, classes: int, *, batch: int | None = None, steps: int = 1000) -> Any:
+    """MobileNetV2 with `classes` logits, to be trained for `steps`; input (batch, size, size, 3) in 0..1."""
     images = keras.Input((size, size, 3), batch_size=batch, name="images")
     body = keras.applications.MobileNetV2(
         input_tensor=images, alpha=alpha, weights=None, include_top=False, pooling="avg"
     )
     for layer in body.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = (
-                0.98  # Keras' .999 needs more steps than a short training has: the averages would lag behind
-            )
+            # Keras' .999 needs more steps than a short training has: its averages would still be what they began as.
+            layer.momentum = min(0.98, 1 - 20 / max(40, steps))
     value = keras.layers.Dropout(0.2)(body.output)
     return keras.Model(images, keras.layers.Dense(classes, name="logits")(value))
 
@@ -46,9 +45,9 @@ def train(crops: Images, kinds: Kinds, recipe: dict[str, Any], backup: Path) -> 
     """
     keras.utils.set_random_seed(recipe["seed"])
     classes = int(kinds.max()) + 1
-    model = build(recipe["size"], recipe["alpha"], classes)
-    steps = len(crops) // recipe["batch"]
+    steps = max(1, len(crops) // recipe["batch"])
     total = steps * recipe["epochs"]
+    model = build(recipe["size"], recipe["alpha"], classes, steps=total)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, total - total // 20), warmup_target=recipe["rate"], warmup_steps=max(1, total // 20), alpha=0.01
     )
@@ -130,7 +129,7 @@ def _batches(crops: Images, kinds: Kinds, classes: int, recipe: dict[str, Any]) 
 
     order = tf.data.Dataset.range(len(kinds)).shuffle(len(kinds), seed=recipe["seed"]).repeat()
     return (
-        order.batch(recipe["batch"], drop_remainder=True)
+        order.batch(recipe["batch"])
         .map(lambda rows: tf.numpy_function(lambda some: (crops[some], kinds[some]), [rows], (tf.uint8, tf.int64)))
         .map(lambda images, wanted: (tf.ensure_shape(images, (None, *crops.shape[1:])), tf.ensure_shape(wanted, (None,))))
         .map(vary)

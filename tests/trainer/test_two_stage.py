@@ -60,7 +60,9 @@ class ColourReader:
         return [{"index": 1, "dtype": np.int8, "shape": np.array([1, self.classes]), "quantization": (0.1, 0)}]
 
     def set_tensor(self, tensor_index: int, value: npt.NDArray[Any]) -> None:
-        assert (tensor_index, value.shape, value.dtype) == (0, (1, SIZE, SIZE, 3), np.int8)
+        assert tensor_index == 0
+        assert value.shape == (1, SIZE, SIZE, 3)
+        assert value.dtype == np.int8
         self._seen = value
 
     def invoke(self) -> None: ...
