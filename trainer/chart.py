@@ -26,7 +26,7 @@ def draw(measured: dict[str, Any], out: Path) -> None:
         "svg.hashsalt": "maskfleet", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.titlelocation": "left",
     }  # fmt: skip
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3.9), layout="constrained", width_ratios=(1.1, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.8, 3.9), layout="constrained", width_ratios=(1.1, 1))
     _times(left, measured["time"])
     _accuracies(right, measured["accuracy"], measured["min_box"])
     figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
@@ -37,7 +37,7 @@ def _times(axes: Any, rows: list[dict[str, float]]) -> None:
     axes.plot(faces, [row["two_models"] for row in rows], color=TWO, marker="s", label="two models in a row")
     axes.plot(faces, [row["finding"] for row in rows], color=TWO, linestyle=":", label="of that, finding faces")
     axes.plot(faces, [row["one_model"] for row in rows], color=ONE, marker="o", label="one model")
-    axes.set_title("Time a frame")
+    axes.set_title("Time a frame, no Coral")
     axes.set_xlabel("faces in the frame")
     axes.set_ylabel("ms, one thread")
     axes.set_xticks(faces)
@@ -49,20 +49,21 @@ def _times(axes: Any, rows: list[dict[str, float]]) -> None:
 def _accuracies(axes: Any, rows: dict[str, dict[str, Any]], min_box: float) -> None:
     ways = (
         ("one_model", "one model", ONE), ("two_models", "two models in a row", TWO),
-        ("labelled_boxes", "the classifier,\nfaces given", GIVEN),
+        ("labelled_boxes", "classifier, faces given", GIVEN),
     )  # fmt: skip
     for offset, (way, name, colour) in enumerate(ways):
         values = [rows[way]["per_class"].get(label, {}).get("ap50", 0.0) for label in map(str, LABELS)]
         places = [spot + (offset - 1) * 0.27 for spot in range(len(values))]
         bars = axes.bar(places, values, width=0.25, color=colour, label=name)
         axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], fontsize=8, padding=1, color=GREY)
-    axes.set_title(f"Average precision (IoU .5), faces from {min_box:.0%} of the picture")
+    axes.set_title("Average precision at IoU .5")
+    axes.set_xlabel(f"faces from {min_box:.0%} of the picture's longer side")
     axes.set_xticks(
         range(len(LABELS)), [str(label).replace("mask_worn_", "mask worn\n").replace("_", " ") for label in LABELS]
     )
     axes.set_ylim(0, 1.3)
     axes.set_yticks((0, 0.25, 0.5, 0.75, 1))
-    axes.legend(frameon=False, loc="upper center", ncols=3, fontsize=9, columnspacing=1.0, handlelength=1.2)
+    axes.legend(frameon=False, loc="upper center", ncols=3, fontsize=8.5, columnspacing=1.0, handlelength=1.0)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _sentences(content: dict[str, Any]) -> str:
         f"- Telling: of the faces found the one model tells {_share(faults[ONE]):.0%} right, the pair {_share(faults[TWO]):.0%}; "
         f"given every face, the classifier {_share(faults[GIVEN]):.0%}.\n"
         f"- Time: a frame without faces costs {times[0][ONE]:.1f} and {times[0][TWO]:.1f} ms; every further face adds "
-        f"{slope(times, ONE):.2f} and {slope(times, TWO):.2f} ms. Boxes per frame, by faces pasted into it, of the one model and of the cascade: {pasted}.\n"
+        f"{slope(times, ONE):.2f} and {slope(times, TWO):.2f} ms, of which the classifier takes {slope(times, TWO) - slope(times, 'finding'):.2f}. Boxes per frame, by faces pasted into it, of the one model and of the cascade: {pasted}.\n"
         f"- Memory: {memory['neither']:.0f} MiB are Python and its libraries, in both ways alike."
     )
 
