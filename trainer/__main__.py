@@ -140,6 +140,27 @@ def _parser() -> argparse.ArgumentParser:
     hard.add_argument("--cases", type=Path, metavar="FILE.csv", help="file,case; by default cases.csv beside the data")
     hard.add_argument("--json", action="store_true")
     hard.set_defaults(stage=commands.hard)
+    baseline = stages.add_parser(
+        "baseline",
+        help="train the two-stage way (OpenCV's face detector, then MobileNetV2) and measure it beside the one model",
+    )
+    baseline.add_argument(
+        "--data", required=True, metavar="DATA.yaml[:TRAIN[:VAL]]", help="learned from and judged on, by both ways"
+    )
+    baseline.add_argument(
+        "--out", type=Path, required=True, help="crops, classifier and measured.json; what is there is kept"
+    )
+    baseline.add_argument("--model", type=Path, default=FACTORY, help="the one model, its manifest.json beside it")
+    baseline.add_argument("--image-size", type=int, default=96, help="px of the classifier's input, a multiple of 32")
+    baseline.add_argument("--alpha", type=float, default=0.5, help="MobileNetV2's width")
+    baseline.add_argument("--epochs", type=int, default=60)
+    baseline.add_argument("--batch", type=int, default=64)
+    baseline.add_argument("--rate", type=float, default=0.003, help="of learning, at its highest")
+    baseline.add_argument("--seed", type=int, default=0)
+    baseline.add_argument("--min-box", type=float, default=0.05, help="as in `trainer evaluate`")
+    baseline.add_argument("--frames", type=int, default=40, help="timed for each number of faces")
+    baseline.add_argument("--document", type=Path, metavar="DOCS", help="write the page's numbers and draw its picture")
+    baseline.set_defaults(stage=commands.baseline)
     return parser
 
 

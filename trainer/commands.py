@@ -213,6 +213,32 @@ def work(options: argparse.Namespace) -> None:
         link.close()
 
 
+def baseline(options: argparse.Namespace) -> None:
+    """Measure the two-stage way beside the one model."""
+    from trainer.baseline import MEASURED, compare, prepare
+    from trainer.baseline import Recipe as ClassifierRecipe
+    from trainer.comparison import measured_part, write_document
+
+    _require_image_size(options.image_size)
+    _require_share(options.min_box)
+    if min(options.epochs, options.batch, options.frames) < 1 or not 0 < options.alpha <= 2 or options.rate <= 0:
+        raise ContractError("--epochs, --batch, --frames, --alpha (at most 2) and --rate must be above 0")
+    source = Source.parse(options.data)
+    for split in (source.train, source.val):  # a typo is better found before the training
+        read_split(source.data, split)
+    recipe = ClassifierRecipe(
+        options.image_size, options.alpha, options.epochs, options.batch, options.rate, options.seed
+    )
+    folder = prepare(source, recipe, options.out)
+    measured = compare(
+        source, options.model, folder, options.out, min_box=options.min_box, frames=options.frames, seed=options.seed
+    )
+    print(measured_part(measured))
+    if options.document:
+        write_document(options.out / MEASURED, measured, options.document)
+        print(f"wrote {options.document}")
+
+
 def _repeat(text: str) -> tuple[str, int]:
     label, _, number = text.partition("=")
     if label not in [str(one) for one in LABELS] or not number.isdigit() or not 1 <= int(number) <= 5:

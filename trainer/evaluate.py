@@ -7,7 +7,7 @@ them; recall and precision count what the door would say: one label a face, wher
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,11 @@ def evaluate(
     return score(tuple(look(detector.detect, split, progress)), detector.manifest.thresholds, min_box=min_box)
 
 
-def score(seen: Sequence[Seen], thresholds: dict[Label, float], *, min_box: float = 0.0) -> Report:
-    """Score what a detector with thresholds of `LOWEST` saw; recall and precision are taken at `thresholds`."""
+def score(seen: Sequence[Seen], thresholds: Mapping[Label, float] | None, *, min_box: float = 0.0) -> Report:
+    """Score what a detector with thresholds of `LOWEST` saw.
+
+    Recall and precision are taken at `thresholds`, or where each class's F1 peaks on these very images.
+    """
     truth = [row for one in seen for row in _truth(one)]
     found = [row for one in seen for row in _found(one)]
     return _score(truth, found, len(seen), min_box, thresholds)
@@ -128,7 +131,7 @@ def _score(
     found: list[dict[str, Any]],
     images: int,
     min_box: float,
-    thresholds: dict[Label, float],
+    thresholds: Mapping[Label, float] | None,
 ) -> Report:
     scored = _matched(truth, found, images, min_box)
     said = _matched(truth, [one for one in found if one["said"]], images, min_box)
@@ -142,16 +145,17 @@ def _score(
         if (curve < 0).all():
             continue
         decided[label] = _ranking(said, index)
-        operating = at_thresholds(decided[label], [thresholds[label]])
+        best[label] = _peak(decided[label])
+        operating = at_thresholds(decided[label], [thresholds[label] if thresholds else best[label]])
         scores[label] = Score(
             float(curve[0].mean()), float(curve.mean()), float(operating.recall[0]), float(operating.precision[0])
         )
-        best[label] = _peak(decided[label])
         kept[label] = _every_match(scored, index, images)
+    taken = thresholds or best
     empty = set(range(images)) - {one["image_id"] for one in truth}
     alarms = sum(
         one["said"] and one["image_id"] in empty and one["share"] >= min_box
-        and one["score"] >= thresholds[LABELS[one["category_id"]]]
+        and one["score"] >= taken.get(LABELS[one["category_id"]], 1.0)
         for one in found
     )  # fmt: skip
     return Report(scores, images, best, kept, decided, alarms, len(empty))

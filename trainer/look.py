@@ -25,6 +25,10 @@ class Face:
     box: Box  # in the unit square of its image
     share: float  # its width, of the image's longer side
 
+    def corner(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, width, height in px of an image of this size."""
+        return self.box.x0 * width, self.box.y0 * height, self.box.width * width, self.box.height * height
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -48,7 +52,7 @@ def look(
     for index, image in enumerate(split.images):
         pixels = read_image(image)
         height, width = pixels.shape[:2]
-        yield Seen(index, width, height, _truth(image, width, height), tuple(detect(pixels)))
+        yield Seen(index, width, height, faces_in(image, width, height), tuple(detect(pixels)))
         if progress:
             progress(index + 1, len(split.images))
 
@@ -61,7 +65,8 @@ def read_image(image: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def _truth(image: Path, width: int, height: int) -> tuple[Face, ...]:
+def faces_in(image: Path, width: int, height: int) -> tuple[Face, ...]:
+    """The labelled faces of an image of this size in px; raises ContractError for a row that is no label."""
     return tuple(
         Face(
             row.label,
