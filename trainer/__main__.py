@@ -186,6 +186,9 @@ def _add_recipe(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--mixup", type=float, default=0.1, help="share of pictures that are laid over another")
     stage.add_argument("--eyes", type=float, default=0.1, help="share of faces shown with their eyes filled")
     stage.add_argument(
+        "--keep", type=float, default=0.0, help="share of the base in the result: both are averaged, weight by weight"
+    )
+    stage.add_argument(
         "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
     )
     stage.add_argument("--out", type=Path, required=True, help="the run folder")

@@ -132,12 +132,12 @@ def _new_run(options: argparse.Namespace) -> Run:
     if not any(source.val for source in sources):
         raise ContractError("no data set has a validation split: name one as DATA.yaml:TRAIN:VAL")
     sources = tuple(Source(source.data.resolve(), source.train, source.val) for source in sources)
-    for name in ("scale", "mixup", "eyes"):
+    for name in ("scale", "mixup", "eyes", "keep"):
         if not 0 <= getattr(options, name) < 1:
             raise ContractError(f"--{name} lies between 0 and 1, not {getattr(options, name):g}")
     recipe = Recipe(
         options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
-        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes,
+        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes, options.keep,
     )  # fmt: skip
     return Run(options.out, sources, recipe)
 

@@ -11,6 +11,7 @@ from contract.errors import ContractError
 
 CONFIG = "config.json"
 SURVEY = "data.json"  # what the data-set stage counted and digested
+LINEAGE = "lineage.json"  # beside weights that left their run folder: what they were trained on
 RESULTS = Path("fit", "results.csv")  # the training library's, one row an epoch
 
 
@@ -46,6 +47,7 @@ class Recipe:
     repeat: dict[str, int] = field(default_factory=dict)  # pictures with this label are listed so many times
     mixup: float = 0.0  # share of pictures that are laid over another
     eyes: float = 0.0  # share of faces shown with their eyes filled, as in the crops that doors send
+    keep: float = 0.0  # share of the base in the result: the weights are averaged, which generalises better than either
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Run:
     def weights(self) -> Path:
         """Our float weights, once training is finished."""
         return self.folder / "weights.npz"
+
+    @property
+    def best(self) -> Path:
+        """The library's own checkpoint of the epoch that validated best."""
+        return self.folder / "fit" / "weights" / "best.pt"
 
     @property
     def last(self) -> Path:
@@ -123,6 +130,7 @@ class Run:
             "repeat": self.recipe.repeat,
             "mixup": self.recipe.mixup,
             "eyes": self.recipe.eyes,
+            "keep": self.recipe.keep,
         }
 
     def _digests(self) -> dict[str, Any]:
@@ -138,6 +146,8 @@ class Run:
         told: dict[str, Any] = {"file": base.name, "sha256": sha256(base.read_bytes()).hexdigest()}
         if (base.parent / CONFIG).is_file():
             told["trained_on"] = Run.open(base.parent).lineage()
+        elif (base.parent / LINEAGE).is_file():
+            told["trained_on"] = json.loads((base.parent / LINEAGE).read_text())
         return told
 
     def _image_counts(self) -> list[int]:

@@ -40,10 +40,16 @@ def train(run: Run, *, resume: bool = False) -> None:
         "optimizer": "AdamW", "lr0": recipe.rate, "lrf": 0.02, "cos_lr": True, "warmup_epochs": min(2.0, recipe.epochs / 5), "weight_decay": 0.0005,
         "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02, "mixup": recipe.mixup,
     }  # fmt: skip
-    trainer = _Trainer(base=recipe.base, eyes=recipe.eyes, overrides=overrides)
-    trainer.train()
-    best = torch.load(trainer.best, map_location="cpu", weights_only=False)  # written by ourselves a moment ago
-    network.save(best.get("ema") or best["model"], run.weights)
+    if recipe.keep:
+        network.load_all(network.build(len(LABELS)), recipe.base)  # better found now than after hours
+    if len(run.epochs()) < recipe.epochs:  # else the training was over, and only what follows was cut off
+        _Trainer(base=recipe.base, eyes=recipe.eyes, overrides=overrides).train()
+    best = torch.load(run.best, map_location="cpu", weights_only=False)  # written by ourselves
+    fitted = network.build(len(LABELS))
+    fitted.load_state_dict((best.get("ema") or best["model"]).float().state_dict())
+    if recipe.keep:
+        network.average(fitted, recipe.base, recipe.keep)
+    network.save(fitted, run.weights)
 
 
 class _Trainer(DetectionTrainer):

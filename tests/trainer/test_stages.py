@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -260,10 +261,24 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
     assert (out / "weights.npz").is_file()
 
 
+def test_what_is_kept_of_the_base_is_averaged_in_weight_by_weight(folder: Path, run: Path, base: Path) -> None:
+    kept = folder / "kept"
+    shutil.copytree(run, kept)
+    whole = Run.open(kept)
+    Run(kept, whole.sources, replace(whole.recipe, keep=0.25)).save()
+    whole.weights.unlink()
+    environment.run("train", "trainer.train", [kept.resolve()])  # its epochs are done: only what follows is made up for
+    with np.load(run / "weights.npz") as fitted, np.load(base) as before, np.load(kept / "weights.npz") as mixed:
+        name = "model.2.cv1.conv.weight"
+        wanted = 0.75 * fitted[name].astype(float) + 0.25 * before[name].astype(float)
+        assert np.abs(wanted - fitted[name]).max() > 0.001
+        assert mixed[name].astype(float) == pytest.approx(wanted, abs=0.001)
+
+
 def test_all_stages_in_one_go_make_a_folder_that_explains_itself(folder: Path, data: Path) -> None:
     out = folder / "whole"
     write_pack(folder / "hard", images=2 * len(Case), seed=5)
-    options = ("--data", f"{data}:train:val", "--epochs", "1", "--rate", "0.0000001", "--image-size", "160", "--batch", "8",
+    options = ("--data", f"{data}:train:val", "--epochs", "1", "--rate", "0.0000001", "--keep", "0.5", "--image-size", "160", "--batch", "8",
                "--hard", f"{folder / 'hard' / 'data.yaml'}:test", "--release", "9", "--out", out)  # fmt: skip
     done = trainer("run", *options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
