@@ -48,7 +48,7 @@ class Loss:
 
     split: str
     map50: float
-    recall: float  # of the class that lost most
+    recall: float  # mean of the classes, each network where its own F1 peaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def objections(
     for pair in pairs:
         found += _about(pair, difference(pair, seed=seed, draws=draws)) + _alarmed(pair)
     for loss in losses:
-        for lost, allowed, what in ((loss.map50, LOST_MAP50, "mAP50"), (loss.recall, LOST_RECALL, "recall of a class")):
+        for lost, allowed, what in ((loss.map50, LOST_MAP50, "mAP50"), (loss.recall, LOST_RECALL, "recall")):
             if lost > allowed + 1e-9:
                 found.append(
                     f"{loss.split}: int8 costs {100 * lost:.1f} points {what}; at most {100 * allowed:g} are allowed"

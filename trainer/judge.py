@@ -113,10 +113,12 @@ def _losses(candidate: Path) -> tuple[Loss, ...]:
     for split, told in read_manifest(candidate).metrics.items():
         before = told.get("float") if isinstance(told, dict) else None
         if before and told["images"] >= LEAST_PICTURES:
-            recall = max(
-                (one - told["per_class"][label]["recall"] for label, one in before["recall"].items() if label in told["per_class"]),
-                default=0.0,
-            )  # fmt: skip
+            lost = [
+                one - told["per_class"][label]["recall"]
+                for label, one in before["recall"].items()
+                if label in told["per_class"]
+            ]
+            recall = sum(lost) / max(1, len(lost))
             found.append(Loss(split, before["map50"] - told["map50"], recall))
     return tuple(found)
 

@@ -62,17 +62,6 @@ def load_all(network: Network, path: Path) -> None:
         )
 
 
-def average(network: Network, path: Path, share: float) -> None:
-    """Move every weight of `network` towards that in `path`, by `share` of the way (0..1)."""
-    other = build(network.model[-1].nc)
-    load_all(other, path)
-    mixed = {
-        name: torch.lerp(value, there, share) if value.is_floating_point() else value
-        for (name, value), there in zip(network.state_dict().items(), other.state_dict().values(), strict=True)
-    }
-    network.load_state_dict(mixed)
-
-
 def save(network: torch.nn.Module, path: Path) -> None:
     """Write every tensor of `network` as float16 (counters as they are) into a compressed .npz."""
     arrays = {

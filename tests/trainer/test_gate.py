@@ -134,7 +134,7 @@ def test_false_alarms_on_empty_pictures_may_grow_by_a_tenth(alarms: int, fine: b
     [
         (Loss("val", 0.03, 0.02), None),
         (Loss("val", 0.031, 0.0), "val: int8 costs 3.1 points mAP50; at most 3 are allowed"),
-        (Loss("val", -0.01, 0.025), "val: int8 costs 2.5 points recall of a class; at most 2 are allowed"),
+        (Loss("val", -0.01, 0.025), "val: int8 costs 2.5 points recall; at most 2 are allowed"),
     ],
 )
 def test_quantisation_may_cost_little(loss: Loss, word: str | None) -> None:
