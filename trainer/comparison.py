@@ -80,7 +80,7 @@ def _sentences(content: dict[str, Any]) -> str:
         f"{one['faces']}: {one['seen_by_one_model']:.1f} and {one['classified_by_two_models']:.1f}" for one in times
     )
     return (
-        f"- Finding: of {faults[ONE]['faces']} faces the one model finds {faults[ONE]['found']}, the cascade "
+        f"- Finding: of {faults[ONE]['faces']} faces the one model finds {faults[ONE]['found']}, the pair "
         f"{faults[TWO]['found']}.\n"
         f"- Telling: of the faces found the one model tells {_share(faults[ONE]):.0%} right, the pair {_share(faults[TWO]):.0%}; "
         f"given every face, the classifier {_share(faults[GIVEN]):.0%}.\n"

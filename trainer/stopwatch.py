@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,6 @@ PATCH, COLUMNS, ROWS = 140, 4, 2  # px of a pasted face with its surroundings; p
 PLACES = COLUMNS * ROWS
 NARROWEST = 40  # px of a face worth pasting
 WAYS = ("neither", ONE, TWO)
-Detect = Callable[[Pixels], object]
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -119,27 +118,45 @@ def slope(times: Sequence[dict[str, float]], way: str) -> float:
 def _time(
     material: Material, detector: Detector, finder: Finder, pair: Pair, faces: int, frames: int, random: np.random.Generator
 ) -> dict[str, float]:  # fmt: skip
-    ways: dict[str, Detect] = {ONE: detector.detect, TWO: pair.detect, "finding": finder.find}
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    looked: dict[str, list[int]] = {name: [] for name in ways}
-    for name in ways:
-        ways[name](material.frame(faces, random))  # the first call of each pays for its caches
-    for turn in range(frames):
+    spent: dict[str, list[tuple[float, float]]] = {ONE: [], "finding": [], TWO: []}
+    looked: dict[str, list[int]] = {ONE: [], TWO: []}
+
+    def one_model(pixels: Pixels) -> None:
+        begun = _clocks()
+        found = detector.detect(pixels)
+        spent[ONE].append(_since(begun))
+        looked[ONE].append(len(found))
+
+    def two_models(pixels: Pixels) -> None:
+        begun = _clocks()
+        squares = finder.find(pixels)
+        spent["finding"].append(_since(begun))
+        pair.label(pixels, squares)
+        spent[TWO].append(_since(begun))
+        looked[TWO].append(len(squares))
+
+    for turn in range(frames + 1):
         pixels = material.frame(faces, random)
-        for name in sorted(ways, reverse=bool(turn % 2)):
-            begun, clock = time.thread_time(), time.perf_counter()
-            found = ways[name](pixels)
-            spent[name].append((time.thread_time() - begun, time.perf_counter() - clock))
-            looked[name].append(len(found) if isinstance(found, list) else 0)
+        for way in (one_model, two_models) if turn % 2 else (two_models, one_model):
+            way(pixels)
     middle = {
-        f"{name}{suffix}": round(statistics.median(one[which] for one in rows) * 1000, 2)
-        for name, rows in spent.items()
+        f"{name}{suffix}": round(statistics.median(one[which] for one in rows[1:]) * 1000, 2)
+        for name, rows in spent.items()  # without the first, which pays for the caches
         for which, suffix in enumerate(("", "_wall"))
     }
     return {
-        "faces": faces, **middle, "seen_by_one_model": round(statistics.mean(looked[ONE]), 2),
-        "classified_by_two_models": round(statistics.mean(looked["finding"]), 2),
+        "faces": faces, **middle, "seen_by_one_model": round(statistics.mean(looked[ONE][1:]), 2),
+        "classified_by_two_models": round(statistics.mean(looked[TWO][1:]), 2),
     }  # fmt: skip
+
+
+def _clocks() -> tuple[float, float]:
+    return time.thread_time(), time.perf_counter()
+
+
+def _since(begun: tuple[float, float]) -> tuple[float, float]:
+    own, wall = _clocks()
+    return own - begun[0], wall - begun[1]
 
 
 def _resident(way: str, model: Path, frame: Path) -> float:

@@ -109,10 +109,12 @@ class Pair:
 
     def detect(self, pixels: Pixels) -> list[Detection]:
         """Faces in a BGR frame, best first, boxes in the unit square: as `agent.vision.detector.Detector` answers."""
-        squares = self._finder.find(pixels)
-        return label_faces(
-            pixels, [self._classifier.fit.face(square) for square in squares], self._classifier, self._thresholds
-        )
+        return self.label(pixels, self._finder.find(pixels))
+
+    def label(self, pixels: Pixels, squares: Sequence[Corners]) -> list[Detection]:
+        """The second step alone: what the classifier says of the face detector's squares."""
+        boxes = [self._classifier.fit.face(square) for square in squares]
+        return label_faces(pixels, boxes, self._classifier, self._thresholds)
 
 
 def label_faces(
