@@ -24,6 +24,7 @@ from rehearsal.hard import write_pack
 from rehearsal.scene import write_dataset
 from tests.trainer.test_edgetpu import STANDIN, put_compiler
 from trainer import environment
+from trainer.__main__ import BASE
 from trainer.complete import publish
 from trainer.dataset import read_split
 from trainer.evaluate import evaluate
@@ -31,6 +32,7 @@ from trainer.export import calibration_images
 from trainer.flatfile import read_graph
 from trainer.hard import Case
 from trainer.link import Link
+from trainer.ranges import NO
 from trainer.release import Signer
 from trainer.run import Run
 
@@ -167,6 +169,8 @@ def test_the_int8_file_computes_what_the_float_graph_does(exported: Path, run: P
         step, zero = details["quantization"]
         values = (interpreter.get_tensor(details["index"]).astype(float) - zero) * step
         floats = np.array(wanted[str([int(side) for side in details["shape"]])])
+        if floats.shape[-1] == len(LABELS):
+            floats = floats.clip(NO)  # below it all is a no
         spread = max(0.5, float(floats.std()))
         assert float(np.abs(values - floats).mean()) < 0.15 * spread, details["shape"]
 
@@ -261,17 +265,17 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
     assert (out / "weights.npz").is_file()
 
 
-def test_what_is_kept_of_the_base_is_averaged_in_weight_by_weight(folder: Path, run: Path, base: Path) -> None:
+def test_what_is_kept_of_the_base_is_averaged_in_weight_by_weight(folder: Path, run: Path) -> None:
     kept = folder / "kept"
     shutil.copytree(run, kept)
     whole = Run.open(kept)
-    Run(kept, whole.sources, replace(whole.recipe, keep=0.25)).save()
+    Run(kept, whole.sources, replace(whole.recipe, base=BASE, keep=0.25)).save()
     whole.weights.unlink()
     environment.run("train", "trainer.train", [kept.resolve()])  # its epochs are done: only what follows is made up for
-    with np.load(run / "weights.npz") as fitted, np.load(base) as before, np.load(kept / "weights.npz") as mixed:
+    with np.load(run / "weights.npz") as fitted, np.load(BASE) as before, np.load(kept / "weights.npz") as mixed:
         name = "model.2.cv1.conv.weight"
         wanted = 0.75 * fitted[name].astype(float) + 0.25 * before[name].astype(float)
-        assert np.abs(wanted - fitted[name]).max() > 0.001
+        assert np.abs(wanted - fitted[name]).max() > 0.01
         assert mixed[name].astype(float) == pytest.approx(wanted, abs=0.001)
 
 
