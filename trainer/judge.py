@@ -86,7 +86,10 @@ def judge(
         *_gains(pairs),
         *too_few(pairs),
         f"its network takes {costs[1].latency_ms:.1f} ms a frame here, the champion's {costs[0].latency_ms:.1f} ms",
-        *(f"{one.split}: int8 costs {100 * one.map50:.1f} points mAP50" for one in losses),
+        *(
+            f"{one.split}: int8 {'gains' if one.map50 < 0 else 'costs'} {abs(100 * one.map50):.1f} points mAP50"
+            for one in losses
+        ),
         *((NOT_ASKED,) if costs[1].streamed is None else ()),
     )
     return Judgement(found, tuple(comparisons), notes, cases)
