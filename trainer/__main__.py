@@ -186,6 +186,9 @@ def _add_recipe(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--mixup", type=float, default=0.1, help="share of pictures that are laid over another")
     stage.add_argument("--eyes", type=float, default=0.1, help="share of faces shown with their eyes filled")
     stage.add_argument(
+        "--tiny", type=float, default=10, metavar="PX", help="paint over faces narrower than PX of the network's input"
+    )
+    stage.add_argument(
         "--keep", type=float, default=0.0, help="share of the base in the result: both are averaged, weight by weight"
     )
     stage.add_argument(

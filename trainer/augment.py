@@ -22,6 +22,23 @@ def fill_eyes(label: dict[str, Any], share: float) -> dict[str, Any]:
     return label
 
 
+def paint_tiny(label: dict[str, Any], tiny: float) -> dict[str, Any]:
+    """Paint over the faces of a picture that are narrower than `tiny` px, and take them off its list.
+
+    `label` is a picture of the library's at the network's size: `img`, uint8 BGR (height, width, 3), `cls` (n, 1) and
+    `instances`. Small faces in crowds are labelled here and not there; neither finding nor missing them shall be learned.
+    """
+    height, width = label["img"].shape[:2]
+    faces = label["instances"]
+    faces.convert_bbox("xyxy")
+    faces.denormalize(width, height)
+    narrow = faces.bboxes[:, 2] - faces.bboxes[:, 0] < tiny
+    for left, top, right, bottom in faces.bboxes[narrow].round().astype(int).clip(0):
+        label["img"][top:bottom, left:right] = FILL
+    label["instances"], label["cls"] = faces[~narrow], label["cls"][~narrow]
+    return label
+
+
 def fill_band(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.floating[Any]]) -> None:
     """Fill the eye band of one face, in place; `box` is centre and size in the unit square."""
     height, width = pixels.shape[:2]

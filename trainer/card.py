@@ -30,8 +30,8 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         f"{manifest.size / 1e6:.2f} MB; SHA-256 `{manifest.digest[:16]}...`. The weights start from the COCO checkpoint of "
         "YOLOv5n, so this file is AGPL-3.0 like the project.\n",
         "## Trained on\n",
-        "| step | starts from | data set (split, images) | epochs | px | batch | seed | scale | repeated | mixup | eyes filled | base kept |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(_steps(trained)) + "\n",
+        "| step | starts from | data set (split, images) | epochs | px | batch | seed | scale | repeated | mixup | eyes filled | painted over below | base kept |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(_steps(trained)) + "\n",
         "`masks`: real photographs with three classes, internal test material, not part of this repository. `scenes`: frames of "
         "generated door scenes (`python -m rehearsal dataset`), drawn by us.\n",
         f"The int8 ranges come from {trained['calibration']['images']} images of `{trained['calibration']['split']}`.\n",
@@ -119,6 +119,8 @@ def _steps(trained: dict[str, Any]) -> list[str]:
     numbers = [trained[name] for name in ("epochs", "image_size", "batch", "seed")] + [
         trained.get("scale", 0.5),
         repeated,
-        *(trained.get(name, 0.0) for name in ("mixup", "eyes", "keep")),
+        *(trained.get(name, 0.0) for name in ("mixup", "eyes")),
+        f"{trained.get('tiny', 0):g} px",
+        trained.get("keep", 0.0),
     ]
     return [*before, f"| {len(before) + 1} | {start} | {sets} | " + " | ".join(map(str, numbers)) + " |"]

@@ -135,9 +135,12 @@ def _new_run(options: argparse.Namespace) -> Run:
     for name in ("scale", "mixup", "eyes", "keep"):
         if not 0 <= getattr(options, name) < 1:
             raise ContractError(f"--{name} lies between 0 and 1, not {getattr(options, name):g}")
+    if not 0 <= options.tiny < options.image_size:
+        raise ContractError(f"--tiny lies between 0 and the input's {options.image_size} px, not {options.tiny:g}")
     recipe = Recipe(
         options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
-        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes, options.keep,
+        dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes, options.tiny,
+        options.keep,
     )  # fmt: skip
     return Run(options.out, sources, recipe)
 

@@ -47,6 +47,7 @@ class Recipe:
     repeat: dict[str, int] = field(default_factory=dict)  # pictures with this label are listed so many times
     mixup: float = 0.0  # share of pictures that are laid over another
     eyes: float = 0.0  # share of faces shown with their eyes filled, as in the crops that doors send
+    tiny: float = 0.0  # px of the network's input; faces narrower than that are painted over, and nobody's to find
     keep: float = 0.0  # share of the base in the result: the weights are averaged, which generalises better than either
 
 
@@ -130,6 +131,7 @@ class Run:
             "repeat": self.recipe.repeat,
             "mixup": self.recipe.mixup,
             "eyes": self.recipe.eyes,
+            "tiny": self.recipe.tiny,
             "keep": self.recipe.keep,
         }
 

@@ -4,7 +4,7 @@ Runs in the training environment on a folder that `trainer train` has prepared: 
 """
 
 import sys
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from ultralytics.utils.torch_utils import unwrap_model  # noqa: E402
 
 from contract.labels import LABELS  # noqa: E402
 from trainer import network  # noqa: E402
-from trainer.augment import fill_eyes  # noqa: E402
+from trainer.augment import fill_eyes, paint_tiny  # noqa: E402
 from trainer.blend import blend  # noqa: E402
 from trainer.dataset import join  # noqa: E402
-from trainer.run import Run  # noqa: E402
+from trainer.run import Recipe, Run  # noqa: E402
 
 
 def train(run: Run, *, resume: bool = False) -> None:
@@ -44,7 +44,7 @@ def train(run: Run, *, resume: bool = False) -> None:
     if recipe.keep:
         network.load_all(network.build(len(LABELS)), recipe.base)  # better found now than after hours
     if len(run.epochs()) < recipe.epochs:  # else the training was over, and only what follows was cut off
-        _Trainer(base=recipe.base, eyes=recipe.eyes, overrides=overrides).train()
+        _Trainer(recipe, overrides).train()
     best = torch.load(run.best, map_location="cpu", weights_only=False)  # written by ourselves
     fitted = network.build(len(LABELS))
     fitted.load_state_dict((best.get("ema") or best["model"]).float().state_dict())
@@ -58,8 +58,8 @@ def train(run: Run, *, resume: bool = False) -> None:
 class _Trainer(DetectionTrainer):
     """ultralytics' trainer, starting from plain arrays."""
 
-    def __init__(self, *, base: Path, eyes: float, overrides: dict[str, Any]) -> None:
-        self._base, self._eyes = base, eyes
+    def __init__(self, recipe: Recipe, overrides: dict[str, Any]) -> None:
+        self._base, self._eyes, self._tiny = recipe.base, recipe.eyes, recipe.tiny
         super().__init__(overrides=overrides)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> network.Network:
@@ -76,7 +76,24 @@ class _Trainer(DetectionTrainer):
         if mode == "train" and self._eyes:
             read = dataset.get_image_and_label  # what mosaic and mixup take their pictures from, too
             dataset.get_image_and_label = lambda index: fill_eyes(read(index), self._eyes)
+        if mode == "train" and self._tiny:
+            self._paint_tiny_faces(dataset)
         return dataset
+
+    def _paint_tiny_faces(self, dataset: Any) -> None:
+        """In pictures of their final size, before the last transform makes tensors of them.
+
+        The library builds the transforms anew when it ends mosaics.
+        """
+        build = dataset.build_transforms
+
+        def painting(hyp: Any) -> Any:
+            steps = build(hyp)
+            steps.insert(len(steps.transforms) - 1, lambda label: paint_tiny(label, self._tiny))
+            return steps
+
+        dataset.build_transforms = painting
+        dataset.transforms = painting(copy(self.args))
 
 
 if __name__ == "__main__":
