@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contract.errors import ContractError, TryAgainError
 from trainer import commands
+from trainer.dataset import DOOR_FACE
 
 BASE = Path(__file__).parent / "models" / "base" / "weights.npz"
 FACTORY = Path(__file__).resolve().parents[1] / "agent" / "models" / "factory" / "model.tflite"
@@ -128,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     pictures.add_argument(
         "--min-box",
         type=float,
-        default=0.05,
+        default=DOOR_FACE,
         help="leave out boxes narrower than this share of the image's longer side",
     )
     pictures.set_defaults(stage=commands.pictures)
@@ -157,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     baseline.add_argument("--batch", type=int, default=64)
     baseline.add_argument("--rate", type=float, default=0.003, help="of learning, at its highest")
     baseline.add_argument("--seed", type=int, default=0)
-    baseline.add_argument("--min-box", type=float, default=0.05, help="as in `trainer evaluate`")
+    baseline.add_argument("--min-box", type=float, default=DOOR_FACE, help="as in `trainer evaluate`")
     baseline.add_argument("--frames", type=int, default=40, help="timed for each number of faces")
     baseline.add_argument("--document", type=Path, metavar="DOCS", help="write the page's numbers and draw its picture")
     baseline.set_defaults(stage=commands.baseline)

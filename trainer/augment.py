@@ -1,4 +1,4 @@
-"""What training pictures go through besides the library's own augmentation: eyes filled, as in the crops that doors send."""
+"""What training pictures go through besides the library's own augmentation: eyes filled as in crops, tiny faces painted over."""
 
 import random
 from typing import Any
@@ -23,20 +23,31 @@ def fill_eyes(label: dict[str, Any], share: float) -> dict[str, Any]:
 
 
 def paint_tiny(label: dict[str, Any], tiny: float) -> dict[str, Any]:
-    """Paint over the faces of a picture that are narrower than `tiny` px, and take them off its list.
+    """A picture of the library's at the network's size without its faces narrower than `tiny` px: see `paint_narrow`.
 
-    `label` is a picture of the library's at the network's size: `img`, uint8 BGR (height, width, 3), `cls` (n, 1) and
-    `instances`. Small faces in crowds are labelled here and not there; neither finding nor missing them shall be learned.
+    `label` holds `img`, uint8 BGR (height, width, 3), `cls` (n, 1) and `instances`.
     """
     height, width = label["img"].shape[:2]
     faces = label["instances"]
     faces.convert_bbox("xyxy")
     faces.denormalize(width, height)
-    narrow = faces.bboxes[:, 2] - faces.bboxes[:, 0] < tiny
-    for left, top, right, bottom in faces.bboxes[narrow].round().astype(int).clip(0):
-        label["img"][top:bottom, left:right] = FILL
-    label["instances"], label["cls"] = faces[~narrow], label["cls"][~narrow]
+    wide = paint_narrow(label["img"], faces.bboxes, tiny)
+    label["instances"], label["cls"] = faces[wide], label["cls"][wide]
     return label
+
+
+def paint_narrow(
+    pixels: npt.NDArray[np.uint8], boxes: npt.NDArray[np.floating[Any]], tiny: float
+) -> npt.NDArray[np.bool_]:
+    """Paint over, in place, what lies in boxes narrower than `tiny` px; returns which of them stay.
+
+    `boxes` (n, 4) are corners in px. Small faces in crowds are labelled here and not there: neither finding nor missing them
+    shall be learned.
+    """
+    wide = np.asarray(boxes[:, 2] - boxes[:, 0] >= tiny, np.bool_)
+    for left, top, right, bottom in boxes[~wide].round().astype(int).clip(0):
+        pixels[top:bottom, left:right] = FILL
+    return wide
 
 
 def fill_band(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.floating[Any]]) -> None:

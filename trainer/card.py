@@ -57,6 +57,11 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         ]
         if before:
             parts.append(f"\nBefore quantisation: mAP50 {before['map50']:.3f}, mAP50-95 {before['map50_95']:.3f}.")
+        if before and "recall" in scores:
+            parts.append(
+                f"Found and told right at the thresholds: {100 * scores['recall']:.1f} % of all labelled faces, "
+                f"{100 * before['recall']:.1f} % before quantisation."
+            )
         parts.append("")
     parts += _hard(manifest.metrics)
     parts += ["## On the Edge TPU\n", *_on_edge_tpu(manifest.edge_tpu)]

@@ -11,6 +11,8 @@ import yaml
 from contract.errors import ContractError
 from contract.labels import LABELS, Label
 
+DOOR_FACE = 0.05  # of the image's longer side: narrower faces are not judged, since a door's are larger
+
 
 @dataclass(frozen=True, slots=True)
 class Split:

@@ -23,6 +23,7 @@ from trainer.dataset import Split
 from trainer.look import Seen, look
 from trainer.scores import Matches, Ranking, at_thresholds
 
+FLAT = 0.01  # of F1, that a surer threshold may cost
 LOWEST = 0.001  # confidence from which detections enter the precision-recall curves
 
 
@@ -42,7 +43,7 @@ class Report:
 
     per_class: dict[Label, Score]
     images: int
-    best_thresholds: dict[Label, float]  # where each class's F1 peaks on this split
+    best_thresholds: dict[Label, float]  # the surest at which each class's F1 is still about its best on this split
     matches: dict[Label, Matches] = field(default_factory=dict, repr=False)  # for drawing images again
     said: dict[Label, Ranking] = field(default_factory=dict, repr=False)  # one label a face, as a door decides
     alarms: int = 0  # what was said, at the thresholds, on images without a labelled face
@@ -55,6 +56,12 @@ class Report:
     @property
     def map50_95(self) -> float:
         return _mean([score.ap50_95 for score in self.per_class.values()])
+
+    @property
+    def recall(self) -> float:
+        """Share of all labelled faces that are found and told right, whatever their class, at the operating thresholds."""
+        faces = {label: int(self.matches[label].positives.sum()) for label in self.per_class}
+        return sum(self.per_class[label].recall * faces[label] for label in faces) / max(1, sum(faces.values()))
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `trainer evaluate --json` prints."""
@@ -92,7 +99,7 @@ def evaluate(
 def score(seen: Sequence[Seen], thresholds: Mapping[Label, float] | None, *, min_box: float = 0.0) -> Report:
     """Score what a detector with thresholds of `LOWEST` saw.
 
-    Recall and precision are taken at `thresholds`, or where each class's F1 peaks on these very images.
+    Recall and precision are taken at `thresholds`, or at the `best_thresholds` of these very images.
     """
     truth = [row for one in seen for row in _truth(one)]
     found = [row for one in seen for row in _found(one)]
@@ -145,7 +152,7 @@ def _score(
         if (curve < 0).all():
             continue
         decided[label] = _ranking(said, index)
-        best[label] = _peak(decided[label])
+        best[label] = _surest(decided[label])
         operating = at_thresholds(decided[label], [thresholds[label] if thresholds else best[label]])
         scores[label] = Score(
             float(curve[0].mean()), float(curve.mean()), float(operating.recall[0]), float(operating.precision[0])
@@ -213,13 +220,17 @@ def _every_match(scored: COCOeval, category: int, images: int) -> Matches:
     return Matches(image[order], hit[:, order], counted[:, order], positives)
 
 
-def _peak(ranking: Ranking) -> float:
-    """The confidence at which F1 is highest, kept between 0.3 and 0.6: few examples make the peak a matter of luck."""
+def _surest(ranking: Ranking) -> float:
+    """The highest confidence at which F1 is still within FLAT of its peak, between 0.3 and 0.6.
+
+    Around the peak F1 is flat: where it decides nothing, fewer false alarms and fewer faces on the brink do.
+    """
     if not ranking.hit.any():
         return 0.35
     right = np.cumsum(ranking.hit)
     f1 = 2 * right / (np.arange(1, len(right) + 1) + ranking.positives)
-    return float(np.clip(ranking.confidence[int(np.argmax(f1))], 0.3, 0.6))
+    first = int(np.argmax(f1 >= f1.max() - FLAT))
+    return float(np.clip(ranking.confidence[first], 0.3, 0.6))
 
 
 def _mean(values: list[float]) -> float:

@@ -19,9 +19,9 @@ SAME_BOX = 0.5  # overlap from which two runtimes found the same face
 
 
 def evaluate_float(
-    weights: Path, split: Split, *, size: int, thresholds: dict[Label, float] | None, min_box: float = 0.0
+    weights: Path, split: Split, *, size: int, thresholds: dict[Label, float], min_box: float = 0.0
 ) -> Report:
-    """Score float weights on `split`, letterboxed to `size` px; without `thresholds` it decides where each class's F1 peaks.
+    """Score float weights on `split`, letterboxed to `size` px.
 
     Raises ContractError for unreadable images or weights, and where the training environment is missing.
     """

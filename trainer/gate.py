@@ -48,7 +48,7 @@ class Loss:
 
     split: str
     map50: float
-    recall: float  # mean of the classes, each network where its own F1 peaks
+    recall: float  # of all faces, whatever their class, both at the thresholds that ship
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agent.vision.yolo import letterbox
 from contract.errors import ContractError
 from contract.jobs import ClassScore, Comparison, Scores
 from contract.release import read_manifest
-from trainer.dataset import Split
+from trainer.dataset import DOOR_FACE, Split
 from trainer.evaluate import Report, evaluate
 from trainer.gate import NOT_ASKED, Cost, Hard, Loss, Pair, Result, difference, objections, too_few
 from trainer.pack import Pack
@@ -21,7 +21,6 @@ from trainer.pack import Pack
 SEED = 1
 TIMED = 60  # runs of each network, in turn, for their latency
 LEAST_PICTURES = 100  # with fewer, what int8 costs is mostly chance
-MIN_BOX = 0.05  # smaller faces are not judged: a door's are larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def judge(
 
     comparisons, pairs = [], []
     for one in exhibits:
-        old, new = (evaluate(model, one.split, min_box=MIN_BOX, progress=step) for model in (champion, candidate))
+        old, new = (evaluate(model, one.split, min_box=DOOR_FACE, progress=step) for model in (champion, candidate))
         comparisons.append(Comparison(split=one.name, champion=_scores(old), candidate=_scores(new)))
         pairs.append(Pair(one.name, one.groups, _result(old), _result(new)))
     cases = tuple(map(Hard, *(hard.show(model, step) for model in (champion, candidate)))) if hard else ()
@@ -111,18 +110,12 @@ def _result(report: Report) -> Result:
 
 
 def _losses(candidate: Path) -> tuple[Loss, ...]:
-    """By split, from the manifest; none where the float network was not scored, or on few pictures."""
+    """By split, from the manifest; none where the float network was not scored at the same thresholds, or on few pictures."""
     found = []
     for split, told in read_manifest(candidate).metrics.items():
         before = told.get("float") if isinstance(told, dict) else None
-        if before and told["images"] >= LEAST_PICTURES:
-            lost = [
-                one - told["per_class"][label]["recall"]
-                for label, one in before["recall"].items()
-                if label in told["per_class"]
-            ]
-            recall = sum(lost) / max(1, len(lost))
-            found.append(Loss(split, before["map50"] - told["map50"], recall))
+        if before and "recall" in told and told["images"] >= LEAST_PICTURES:
+            found.append(Loss(split, before["map50"] - told["map50"], before["recall"] - told["recall"]))
     return tuple(found)
 
 

@@ -13,7 +13,7 @@ from agent.vision.detector import Detector
 from contract.errors import ContractError
 from contract.labels import LABELS
 from trainer import environment
-from trainer.dataset import Split
+from trainer.dataset import DOOR_FACE, Split
 from trainer.evaluate import LOWEST, Report, score
 from trainer.look import Seen, look, read_image
 from trainer.mistakes import Kind, Mistake, confusion, mistakes, pairs, row_shares
@@ -22,7 +22,6 @@ from trainer.scores import at_thresholds, precision_recall
 from trainer.sheet import draw_sheet
 
 FOLDER = "pictures"
-MIN_BOX = 0.05  # smaller faces are left out: a door's are larger
 _MANY = {
     Kind.MISSED: "missed", Kind.FALSE_ALARM: "false alarms", Kind.WRONG_LABEL: "wrong labels", Kind.LOOSE_BOX: "loose boxes",
 }  # fmt: skip
@@ -45,7 +44,7 @@ def draw_pictures(
     model: Path,
     split: Split,
     *,
-    min_box: float = MIN_BOX,
+    min_box: float = DOOR_FACE,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, ...]:
     """All pictures of `run`, its int8 file `model` judged on `split` at the thresholds of its manifest; returns their paths.

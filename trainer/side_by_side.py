@@ -40,7 +40,7 @@ def measure_accuracy(
     """Every way's scores by the arithmetic of `trainer evaluate`, with its `Faults`; keys ONE, TWO and GIVEN.
 
     GIVEN is the classifier on the labelled boxes, each of them decided: the pair with a face detector that never errs.
-    The one model decides at its manifest's thresholds, the others where their F1 peaks on this split (as those were chosen).
+    The one model decides at its manifest's thresholds, the others at their own best ones on this split (as those were chosen).
     Raises ContractError where the split has no face of `min_box`.
     """
     detector = Detector.load(model, thresholds=EVERYTHING)

@@ -11,7 +11,7 @@ import pytest
 from contract.eyes import FILL
 from contract.labels import LABELS
 from tests.trainer.test_evaluate import trainer
-from trainer.augment import fill_band
+from trainer.augment import fill_band, paint_narrow
 from trainer.complete import groups_beside
 from trainer.dataset import read_split, survey
 from trainer.judge import Exhibit
@@ -104,3 +104,14 @@ def test_the_eyes_of_a_face_are_filled_and_nothing_else() -> None:
     assert not filled[:31].any()
     assert not filled[53:].any()
     assert not filled[:, :23].any()
+
+
+def test_faces_too_narrow_to_learn_from_are_painted_over_and_leave_the_list() -> None:
+    pixels = np.full((100, 100, 3), 200, np.uint8)
+    boxes = np.array([[10, 10, 19.9, 40], [50, 50, 60, 62], [-3, 90, 4, 104]], float)
+    assert paint_narrow(pixels, boxes, 10).tolist() == [False, True, False]
+    painted = (pixels == FILL).all(axis=2)
+    assert painted[10:40, 10:20].all()
+    assert painted[90:, :4].all()
+    assert painted.sum() == 30 * 10 + 10 * 4
+    assert paint_narrow(pixels, np.empty((0, 4)), 10).shape == (0,)
