@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--batch", type=int, default=16)
     work.add_argument("--rate", type=float, default=0.0004, help="of learning, at its highest")
     work.add_argument("--limit", type=int, help="use at most so many pictures of each data set: for a quick try")
+    _add_hard(work)
     work.add_argument("--once", action="store_true", help="end after one job")
     work.set_defaults(stage=commands.work)
 

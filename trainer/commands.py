@@ -202,7 +202,7 @@ def work(options: argparse.Namespace) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     retraining = Retraining(
         base=options.base, sources=tuple(Source.parse(text) for text in options.data), epochs=options.epochs,
-        image_size=options.image_size, batch=options.batch, rate=options.rate, limit=options.limit,
+        image_size=options.image_size, batch=options.batch, rate=options.rate, limit=options.limit, hard=_pack(options),
     )  # fmt: skip
     link = Link.open(options.cloud, _token(options), options.ca)
     done = threading.Event()

@@ -13,12 +13,15 @@ from contract.errors import ContractError
 from contract.jobs import Job, Point
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
 from trainer import environment
+from trainer.complete import keep
 from trainer.dataset import Split, read_split
 from trainer.export import export
 from trainer.golden import write_golden_frames
-from trainer.judge import SEED, Exhibit, judge
+from trainer.hard import share_right
+from trainer.judge import SEED, Exhibit, Judgement, judge
 from trainer.lease import Lease
 from trainer.link import Link
+from trainer.pack import Pack
 from trainer.run import Recipe, Run, Source
 from trainer.snapshot import Composites, build, write_mix
 from trainer.worker import Verdict
@@ -38,6 +41,7 @@ class Retraining:
     batch: int
     rate: float
     limit: int | None = None  # pictures of each data set
+    hard: Pack | None = None  # cases to judge on besides
 
     def candidate(
         self, job: Job, link: Link, lease: Lease, champion: Mapping[str, bytes] | None, folder: Path
@@ -72,12 +76,15 @@ class Retraining:
         exhibits = [Exhibit.of("base data, validation", whole)]
         if composites.judge:
             exhibits.append(Exhibit("own crops, control", composites.judge_split, composites.judge_groups))
-        word = judge(champion_model, out / MODEL_NAME, exhibits, lease.done)
+        word = judge(champion_model, out / MODEL_NAME, exhibits, lease.done, hard=self.hard)
+        if self.hard:
+            keep(self.hard, word, out / MODEL_NAME)
         lease.stage("gate")
         files = {name: (out / name).read_bytes() for name in RELEASE_FILES}
         notes = (
             f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
             *word.notes,
+            *(f"hard cases: {one}" for one in _hard_cases(word)),
             "own crops are judged as they came, eyes filled: that flatters a candidate which learned from such crops",
             f"{self.epochs} epochs at {size} px; {(time.monotonic() - begun) / 60:.1f} minutes in all",
         )  # fmt: skip
@@ -89,6 +96,13 @@ class Retraining:
             return whole
         spots = np.linspace(0, len(whole.images) - 1, self.limit).astype(int)
         return Split(whole.name, tuple(whole.images[spot] for spot in spots))
+
+
+def _hard_cases(word: Judgement) -> list[str]:
+    if not word.hard:
+        return []
+    before, after = (share_right([getattr(one, which) for one in word.hard]) for which in ("champion", "candidate"))
+    return [f"{100 * after:.1f} % are said right, the champion says {100 * before:.1f} %"]
 
 
 def _put(files: Mapping[str, bytes] | None, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from cloud.store.blobs import BlobFolder
 from cloud.store.database import open_database
 from contract.golden import GoldenFrame, write_golden
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, read_manifest
+from rehearsal.hard import write_pack
 from rehearsal.house import Doorway, House
 from rehearsal.oracle import label_all
 from rehearsal.processes import wait_until
@@ -23,6 +24,7 @@ from tests.cloud.crop_kit import Sent, crops_of, store_rows
 from tests.story.test_from_crop_to_release_to_swap import CLOUD
 from tests.trainer.test_stages import SIZE, make_random_base, trainer
 from trainer.link import Link
+from trainer.pack import CASES_NAME
 from trainer.release import Signer
 
 pytestmark = [pytest.mark.trainer, pytest.mark.timeout(900)]
@@ -68,6 +70,15 @@ def publish_a_champion_that_knows_nothing(house: House, token: str, data: Path, 
     link.close()
 
 
+def hard_faces(folder: Path) -> Path:
+    """A pack without posters: who sees nobody at all is right about those."""
+    write_pack(folder, images=24, seed=72_000)
+    listing = folder / CASES_NAME
+    rows = [row for row in listing.read_text().splitlines() if "poster" not in row]
+    listing.write_text("\n".join(rows) + "\n")
+    return folder / "data.yaml"
+
+
 def test_a_real_short_training_becomes_a_release_that_a_door_runs(house: House, tmp_path: Path) -> None:
     clip, data = tmp_path / "door.mp4", tmp_path / "scenes" / "data.yaml"
     write_clip(Scene("passage", seed=77, people=18, gap_s=1.2), clip)  # enough passes for control and priority
@@ -82,6 +93,7 @@ def test_a_real_short_training_becomes_a_release_that_a_door_runs(house: House, 
     work = (
         "work", "--cloud", house.page, "--token-file", secret, "--keys", house.trainer_keys, "--folder", tmp_path / "work",
         "--data", data, "--epochs", "3", "--batch", "8", "--name", "gpu-box", "--once",
+        "--hard", f"{hard_faces(tmp_path / 'hard')}:test",
     )  # fmt: skip
     first = house.start("trainer", "trainer", *work)
     wait_until(lambda: len(house.ask("jobs")[0]["curve"]) >= 1, within_s=120, what="the first epoch")
@@ -96,6 +108,7 @@ def test_a_real_short_training_becomes_a_release_that_a_door_runs(house: House, 
     assert [point["epoch"] for point in job["curve"]] == [1, 2, 3]
     assert "resum" in done.stdout.lower()
     assert [pair["split"] for pair in outcome["comparisons"]] == ["base data, validation", "own crops, control"]
+    assert any(note.startswith("hard cases: ") for note in outcome["notes"])
     assert all(pair["candidate"]["map50"] > pair["champion"]["map50"] for pair in outcome["comparisons"])
     house.start_door(Doorway("door-1", clip, LINES["passage"]))
     wait_until(lambda: house.ask("rollout")["state"] == "done", within_s=60, what="the rollout's end")
