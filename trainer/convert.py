@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from contract.labels import LABELS
 from trainer import ranges
+from trainer.recentre import recentred
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -48,7 +49,11 @@ def convert(graph: Path, calibration: Path, out: Path) -> None:
         converter.representative_dataset = lambda: _samples(images)
         converter._experimental_calibrate_only = True  # as the library's own quantisation debugger does
         narrowed = _narrowed(converter.convert(), images)
-        out.write_bytes(mlir_quantize(narrowed, fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8))
+
+        def quantised(graph: bytes) -> bytes:
+            return bytes(mlir_quantize(graph, fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8))
+
+        out.write_bytes(quantised(recentred(narrowed, quantised(narrowed), images)))
 
 
 def _narrowed(calibrated: bytes, images: Images) -> bytes:
