@@ -23,13 +23,15 @@ from agent.update.keeper import Keeper
 from agent.update.slots import Slots
 from agent.update.start import Start, choose
 from agent.update.wish import Wish
-from agent.vision.camera import Camera, Frame, open_camera
+from agent.vision.camera import Camera, open_camera
 from agent.vision.counter import Counter
 from agent.vision.detector import Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.meter import Meter
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
+from agent.vision.watch import Watch
 from contract.crops import Role
 from contract.errors import TryAgainError
 from contract.events import PassEvent
@@ -59,7 +61,9 @@ class Door:
         self._camera: Camera = open_camera(
             settings.camera.source, loop=settings.camera.loop,
             size=(settings.camera.width, settings.camera.height), fps=settings.camera.fps,
+            exposure=settings.camera.exposure, crops=settings.learning.crops,
         )  # fmt: skip
+        self._watch = Watch(time.monotonic())
         self._outbox = Outbox.open(settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes)
         self._reporter = Reporter(
             boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator,
@@ -138,7 +142,9 @@ class Door:
     def _frames(self) -> Iterator[Frame]:
         for frame in self._camera.frames():
             self._detector.at_s = frame.at_s
+            self._watch.see(frame.pixels, time.monotonic())
             yield frame
+            self._watch.wait(time.monotonic())
 
     def _obey(self, now: float) -> None:
         """Take the cloud's newest wish, go a step towards it, and say where that leads."""
@@ -194,7 +200,8 @@ class Door:
         )  # fmt: skip
 
     def _trouble(self) -> tuple[str, ...]:
-        found = [self._camera.trouble] if self._camera.trouble else []
+        trouble = self._camera.trouble
+        found = [trouble] if trouble else self._watch.trouble(time.monotonic())
         if self._outbox.disk_full:
             found.append("the disk is full: crops are given up, events come last")
         if self._outbox.files_set_aside:

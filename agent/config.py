@@ -1,7 +1,7 @@
 """What a door agent must be told; everything else has a default."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,13 +20,15 @@ class CameraSettings(Settings):
     """`[camera]`: where frames come from."""
 
     source: str = "picamera"
-    """`picamera`, a USB camera's number (`0`), an `rtsp://` address, or the path of a clip that is played as if live."""
+    """`picamera`, a USB camera's number (`0`) or its file in `/dev`, an `rtsp://` address, or the path of a clip that is played as if live."""
     loop: bool = False
     """Start a clip again at its end."""
-    width: Annotated[int, Field(ge=160, le=1920)] = 640
-    """Frame width in px asked of the Pi's camera."""
-    height: Annotated[int, Field(ge=120, le=1080)] = 480
+    width: Annotated[int, Field(ge=160, le=1920)] = 1280
+    """Frame width in px asked of the Pi's camera; crops are cut from it. The detector gets the same view, about 320 px wide."""
+    height: Annotated[int, Field(ge=120, le=1080)] = 720
     """Frame height in px asked of the Pi's camera."""
+    exposure: Literal["normal", "backlit"] = "normal"
+    """`backlit` where daylight stands behind the people: the Pi's camera then exposes for the shadows, for 33 ms at most."""
     fps: Annotated[float, Field(gt=0, le=60)] = 15.0
     """The most frames a second to look at; counting needs 12 or more."""
 

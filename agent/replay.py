@@ -10,9 +10,10 @@ from typing import Any, TextIO, TypeVar
 from agent import clock
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
-from agent.vision.camera import Clip, Frame
+from agent.vision.camera import Clip
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Box, Line
 from agent.vision.pipeline import count_detections, crossings
 from agent.vision.tracker import Tracker

@@ -14,9 +14,9 @@ from agent import clock
 from agent.config import FACTORY_MODEL
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
-from agent.vision.camera import Frame
 from agent.vision.counter import Counter
 from agent.vision.detector import Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.runtime import open_model
 from agent.vision.tracker import Tracker

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 from agent.learning.sampler import Chosen, Plan, Sampler, Streams
 from agent.learning.witness import Sighting, Taken, Witness
 from agent.report import coarse, uuid7
-from agent.vision.camera import Frame
 from agent.vision.counter import Crossing
 from agent.vision.detector import Detection
+from agent.vision.frame import Frame
 from agent.vision.tracker import Track
 from contract.crops import Crop, CropHeader, Role
 from contract.fleet import SamplingPlan

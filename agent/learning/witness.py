@@ -8,8 +8,8 @@ import numpy as np
 
 from agent.learning.privacy import Cutout, cut_out
 from agent.learning.sampler import Look, TrackFacts
-from agent.vision.camera import Frame
 from agent.vision.detector import Detection
+from agent.vision.frame import Frame
 from agent.vision.geometry import Box
 from agent.vision.tracker import Track, Tracker
 from contract.errors import ContractError
@@ -162,7 +162,7 @@ class Witness:
 
     def _take(self, frame: Frame, found: Detection, case: _Case, others: Sequence[Box]) -> None:
         try:
-            cutout = cut_out(frame.pixels, found.box, others)
+            cutout = cut_out(frame.full, found.box, others)
         except ContractError:  # a frame of a size that is not cut: counting goes on
             cutout = None
         if cutout is None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from agent.vision.camera import Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection
+from agent.vision.frame import Frame
 from agent.vision.tracker import Track, Tracker
 from agent.vision.yolo import Pixels
 

@@ -1,18 +1,16 @@
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from agent.vision.camera import LOOP_GAP_S, Clip, LiveCamera, PacedClip, PiCamera, open_camera
+from agent.vision.camera import LOOP_GAP_S, Clip, PacedClip, open_camera
+from agent.vision.live import LiveCamera
 from contract.errors import ContractError
-from rehearsal.processes import free_port, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -93,95 +91,24 @@ def test_a_looped_clip_leaves_a_gap_that_no_track_spans(clip: Path) -> None:
     assert times == sorted(times)
 
 
-def test_a_network_camera_that_does_not_answer_is_reported_and_never_blocks() -> None:
-    camera = LiveCamera(f"rtsp://127.0.0.1:{free_port()}/none", fps=15)
-    seen: list[Any] = []
-    reader = threading.Thread(target=lambda: seen.extend(camera.frames()), daemon=True)
-    reader.start()
-    wait_until(lambda: camera.trouble is not None, within_s=20, what="the report of trouble")
-    assert "does not answer" in (camera.trouble or "")
-    camera.close()
-    reader.join(5)
-    assert not reader.is_alive()
-    assert seen == []
+def test_a_clip_whose_frames_come_unevenly_keeps_their_times(photographs: Path) -> None:
+    clip = Clip(photographs / "video" / "corridor_three_pause_unmasked.gif")
+    times = [round(frame.at_s, 3) for frame in islice(clip.frames(), 5)]
+    assert times == [0.0, 0.08, 0.17, 0.25, 0.33]  # 12 a second in whole hundredths, as GIF counts them
 
 
-def test_a_live_camera_hands_out_the_newest_frame_and_drops_the_rest(clip: Path) -> None:
-    camera = LiveCamera(str(clip), fps=1000)  # a file has all frames at once: the fastest camera there is
-    first = next(iter(camera.frames()))
-    assert first.pixels.shape == (120, 160, 3)
-    wait_until(lambda: camera.dropped > 5, within_s=10, what="frames being dropped")
-    camera.close()
+def test_a_looped_clip_that_was_replaced_by_an_empty_one_ends_instead_of_spinning(clip: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    frames = PacedClip(Clip(copy), loop=True, fps=30, clock=lambda: 1e9).frames()  # all frames are late
+    copy.write_bytes(b"")
+    with pytest.raises(ContractError, match="not a video that OpenCV can read"):
+        next(frames)
 
 
-class PicameraStandIn(ModuleType):
-    """Behaves like picamera2's documented interface, as far as a camera can without a sensor."""
-
-    def __init__(self) -> None:
-        super().__init__("picamera2")
-        self.made: list[Any] = []
-        module = self
-
-        class Picamera2:
-            def __init__(self) -> None:
-                self.running = self.closed = False
-                self.configuration: dict[str, Any] | None = None
-                module.made.append(self)
-
-            def create_video_configuration(self, main: dict[str, Any], **more: Any) -> dict[str, Any]:
-                return {"main": main, "use": "video", **more}
-
-            def configure(self, configuration: dict[str, Any]) -> None:
-                assert not self.running, "Camera must be stopped before configuring"
-                self.configuration = configuration
-
-            def start(self) -> None:
-                assert self.configuration is not None
-                self.running = True
-
-            def capture_array(self, name: str) -> Any:
-                assert self.running, "the camera is not started"
-                assert self.configuration is not None
-                width, height = self.configuration[name]["size"]
-                return np.full(
-                    (height, width, 3), (255, 0, 0), np.uint8
-                )  # a blue wall: "RGB888" is blue first in memory
-
-            def stop(self) -> None:
-                self.running = False
-
-            def close(self) -> None:
-                self.closed = True
-
-        self.Picamera2 = Picamera2
-
-
-@pytest.fixture
-def picamera(monkeypatch: pytest.MonkeyPatch) -> Iterator[PicameraStandIn]:
-    module = PicameraStandIn()
-    monkeypatch.setitem(sys.modules, "picamera2", module)
-    yield module
-
-
-def test_the_pi_camera_is_configured_read_and_let_go(picamera: PicameraStandIn) -> None:
-    camera = open_camera("picamera", size=(800, 600), fps=12)
-    assert isinstance(camera, PiCamera)
-    frames = []
-    for frame in camera.frames():
-        frames.append(frame)
-        if len(frames) == 3:
-            camera.close()
-    (device,) = picamera.made
-    assert device.configuration["main"] == {"size": (800, 600), "format": "RGB888"}
-    assert device.configuration["controls"] == {"FrameRate": 12}
-    assert frames[0].pixels.shape == (600, 800, 3)
-    assert frames[0].pixels[0, 0].tolist() == [255, 0, 0]
-    assert frames[0].at_s <= frames[1].at_s <= frames[2].at_s
-    assert device.closed
-    assert not device.running
-
-
-def test_without_picamera2_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(ContractError, match="apt install python3-picamera2"):
-        open_camera("picamera")
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [("rtsp://10.0.0.7/door", LiveCamera), ("0", LiveCamera), ("/dev/video3", LiveCamera), ("CLIP", PacedClip)],
+)
+def test_a_source_is_told_by_its_look(source: str, kind: type, clip: Path) -> None:
+    assert isinstance(open_camera(str(clip) if source == "CLIP" else source), kind)

@@ -15,9 +15,9 @@ from agent.config import FACTORY_MODEL
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.learning.witness import CANDIDATES, CUTS_A_FRAME, Witness
-from agent.vision.camera import Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Box, Line
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
@@ -222,6 +222,18 @@ def test_something_faint_near_a_detected_face_or_for_a_moment_is_none() -> None:
     near: Notes = [([drawn_face(0.3, 0.5, 0.9)], [drawn_face(0.34, 0.5, 0.2)]) for _ in range(60)]
     moment: Notes = [([], [drawn_face(0.3, 0.5, 0.2)] if 10 < index < 14 else []) for index in range(60)]
     assert glean(noise(60), near) == glean(noise(60), moment) == []
+
+
+def test_crops_are_cut_from_the_larger_picture_where_a_camera_gives_two() -> None:
+    frames, notes = scene()
+    both = [Frame(cv2.resize(one.pixels, (320, 240)), one.at_s, larger=one.pixels) for one in frames]  # type: ignore[arg-type]
+    only, larger = glean(frames, notes), glean(both, notes)
+    assert larger
+    assert [crop.jpeg for crop in larger] == [crop.jpeg for crop in only]
+    assert {crop.header.frame_size for crop in larger} == {(640, 480)}
+    assert {crop.header.frame_size for crop in glean([Frame(one.pixels, one.at_s) for one in both], notes)} == {
+        (320, 240)
+    }
 
 
 def test_a_frame_too_large_to_cut_is_counted_and_gives_no_crop() -> None:

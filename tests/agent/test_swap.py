@@ -12,9 +12,9 @@ import pytest
 from agent.config import FACTORY_MODEL
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
-from agent.vision.camera import Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.meter import Meter
 from agent.vision.pipeline import crossings
