@@ -1,4 +1,4 @@
-"""`agent run` counts at a door; `agent replay` counts a clip."""
+"""`agent run` counts at a door; `agent replay` counts a clip; `agent selftest` tries the model and the Coral."""
 
 import argparse
 import logging
@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
             _run(options)
         elif options.command == "update":
             _update(options)
+        elif options.command == "selftest":
+            _selftest(options)
         else:
             _replay(options)
     except ContractError as error:
@@ -45,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         "update", help="fetch and verify one signed release, then end; 75 means: try again later"
     )
     update.add_argument("--config", type=Path, required=True, help="settings file, TOML")
-    for command in (run, update):
+    test = commands.add_parser("selftest", help="try the model, and the Coral, with the golden frames; 2: it failed")
+    test.add_argument("--config", type=Path, required=True, help="settings file, TOML")
+    test.add_argument("--json", action="store_true", help="the findings as one JSON object")
+    for command in (run, update, test):
         command.add_argument(
             "--set",
             action="append",
@@ -94,6 +99,12 @@ def _update(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     print(update(settings.update, options.release, factory=settings.model.path))
+
+
+def _selftest(options: argparse.Namespace) -> None:
+    from agent.health.door import try_door
+
+    try_door(_settings(options), as_json=options.json, out=sys.stdout)
 
 
 def _settings(options: argparse.Namespace) -> AgentSettings:

@@ -15,6 +15,10 @@ from agent.config import AgentSettings
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from agent.delivery.uplink import Uplink
+from agent.health.coral import Coral
+from agent.health.marker import Marker
+from agent.health.probe import Probe
+from agent.health.selftest import Checkup, selftest
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.report import Reporter
@@ -58,6 +62,7 @@ class Door:
         slots = Slots(settings.update.folder, settings.model.path) if settings.update.url else None
         start = choose(slots, self._load) if slots else Start(self._load(settings.model.path), settings.model.path)
         self._detector = Meter(start.detector, fallback=start.fallback)
+        first = selftest(start.detector, start.model)  # before the camera opens
         self._camera: Camera = open_camera(
             settings.camera.source, loop=settings.camera.loop,
             size=(settings.camera.width, settings.camera.height), fps=settings.camera.fps,
@@ -66,7 +71,7 @@ class Door:
         self._watch = Watch(time.monotonic())
         self._outbox = Outbox.open(settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes)
         self._reporter = Reporter(
-            boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator,
+            boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator_at,
             resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
         )  # fmt: skip
         will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
@@ -81,6 +86,14 @@ class Door:
             settings.update, slots, self._wish, self._detector, start, load=self._load, arguments=update_arguments,
             jitter=Random().random,  # noqa: S311 - it spreads tries, no secret
         )  # fmt: skip
+        library = settings.model.edgetpu_library
+        self._coral = Coral(
+            settings.model, self._detector, Marker(settings.outbox.folder), probe=partial(Probe, library=library),
+            load=partial(Detector.load_on_edge_tpu, library=library),
+        )  # fmt: skip
+        self._checkup = Checkup(
+            self._detector, lambda: None if self._keeper.on_trial else self._keeper.model, first=first
+        )
         self._told: object = None  # what the cloud was last told of this door's release
         self._clock_offset = 0.0
         self._beats = 0
@@ -117,6 +130,7 @@ class Door:
         self._camera.close()
         self._keeper.close()
         self._vision.join(timeout=5.0)
+        self._coral.close()
         self._commit()
         self._store_crops(most=1000)
         self._uplink.stop(lambda: self._heartbeat("offline"))
@@ -143,6 +157,7 @@ class Door:
         for frame in self._camera.frames():
             self._detector.at_s = frame.at_s
             self._watch.see(frame.pixels, time.monotonic())
+            self._checkup.between()
             yield frame
             self._watch.wait(time.monotonic())
 
@@ -152,6 +167,7 @@ class Door:
         if any(news):
             self._keeper.hear(now)
             self._obey_sampling()
+        self._coral.tick(now, self._keeper.model, on_trial=self._keeper.on_trial)
         self._keeper.tick(now)
         self._tell()
 
@@ -202,6 +218,7 @@ class Door:
     def _trouble(self) -> tuple[str, ...]:
         trouble = self._camera.trouble
         found = [trouble] if trouble else self._watch.trouble(time.monotonic())
+        found += [one for one in (self._coral.trouble, self._checkup.fault) if one]
         if self._outbox.disk_full:
             found.append("the disk is full: crops are given up, events come last")
         if self._outbox.files_set_aside:

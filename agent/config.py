@@ -56,6 +56,11 @@ class ModelSettings(Settings):
     """A full-integer TFLite file with its `manifest.json` beside it; by default the one the agent came with."""
     threads: Annotated[int, Field(ge=1, le=4)] = 1
     """Interpreter threads on the CPU."""
+    accelerator: Literal["auto", "edgetpu", "cpu"] = "auto"
+    """`auto`: the Coral where the model has a file for it and the stick answers, else the CPU; `edgetpu`: the same, and a heartbeat says
+    so wherever it is not the Coral; `cpu`: never the Coral."""
+    edgetpu_library: str = "libedgetpu.so.1"
+    """The Edge TPU's library: a name that the system finds, or a path."""
 
 
 class BrokerSettings(Settings):

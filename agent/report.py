@@ -28,10 +28,10 @@ class Reporter:
     """Numbers this start's passes from 0 and signs them with its boot id."""
 
     def __init__(
-        self, *, boot: UUID, release: Callable[[float], int], accelerator: Accelerator, resolution_s: int,
+        self, *, boot: UUID, release: Callable[[float], int], accelerator: Callable[[float], Accelerator], resolution_s: int,
         now: Callable[[], datetime], synchronised: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """`release` answers which one looked at a time of the stream, in s."""
+        """`release` and `accelerator` answer which one looked at a time of the stream, in s."""
         self.boot = boot
         self.passes = 0
         self._release = release
@@ -47,5 +47,5 @@ class Reporter:
         return PassEvent(
             id=uuid7(at), at=at, direction=crossing.direction, label=crossing.label,
             confidence=min(1.0, max(0.0, round(crossing.confidence, 3))), release=self._release(crossing.at_s),
-            accelerator=self._accelerator, boot=self.boot, sequence=sequence, clock_synchronised=self._synchronised(),
+            accelerator=self._accelerator(crossing.at_s), boot=self.boot, sequence=sequence, clock_synchronised=self._synchronised(),
         )  # fmt: skip

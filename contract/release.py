@@ -16,7 +16,7 @@ MODEL_NAME = "model.tflite"
 MANIFEST_NAME = "manifest.json"
 MANIFEST_LIMIT = 64 * 1024
 GOLDEN_NAME = "golden.zip"
-COMPILED_NAME = "model_edgetpu.tflite"  # beside an exported model; no release carries it, and no agent loads it yet
+COMPILED_NAME = "model_edgetpu.tflite"  # beside an exported model; no signed release carries it yet
 MODEL_LIMIT = 32 * 1024 * 1024  # bytes of a model file
 GOLDEN_LIMIT = 8 * 1024 * 1024  # bytes of an archive of golden frames
 RELEASE_FILES = (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME)
@@ -133,3 +133,21 @@ def read_manifest(model: Path) -> Manifest:
             f"{model} is not the file that {beside} describes: its SHA-256 is {digest[:12]}..., not {manifest.digest[:12]}..."
         )
     return manifest
+
+
+def compiled_file(model: Path, manifest: Manifest) -> Path | None:
+    """The file beside `model` for the Edge TPU; None where the manifest names none.
+
+    Raises ContractError where it is named but missing or another file.
+    """
+    told = manifest.edge_tpu
+    if told is None or told.status is not EdgeTpuStatus.COMPILED:
+        return None
+    compiled = model.with_name(COMPILED_NAME)
+    try:
+        content = compiled.read_bytes()
+    except OSError as error:
+        raise ContractError(f"cannot read the compiled model {compiled}: {error.strerror}") from error
+    if sha256(content).hexdigest() != told.digest:
+        raise ContractError(f"{compiled} is not the compiled file that the manifest names: copy it anew")
+    return compiled

@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from agent.config import FACTORY_MODEL
 from rehearsal import demo, turn
+from rehearsal.golden import write_drawn_golden_frames
 from rehearsal.hard import write_pack
 from rehearsal.processes import RehearsalError
 from rehearsal.scene import LINES, Scene, write_clip, write_dataset
@@ -50,7 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     hard.add_argument("--images", type=int, default=240)
     hard.add_argument("--seed", type=int, default=70_000)
     hard.set_defaults(play=_hard)
+    golden = plays.add_parser("golden-frames", help="draw what a door tests the factory model with, beside it")
+    golden.add_argument("model", type=Path, nargs="?", default=FACTORY_MODEL)
+    golden.set_defaults(play=_golden)
     return parser
+
+
+def _golden(options: argparse.Namespace) -> None:
+    manifest = write_drawn_golden_frames(options.model)
+    print(f"wrote the golden frames of release {manifest.release}: {manifest.golden_digest}")
 
 
 def _demo(options: argparse.Namespace) -> None:

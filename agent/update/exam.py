@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
@@ -12,11 +13,12 @@ import cv2
 import numpy as np
 
 from agent.update.trial import fault_of_frame, fault_of_speed
+from agent.vision.detector import Detection
 from agent.vision.meter import Looker
 from agent.vision.yolo import Pixels
 from contract.errors import ContractError
-from contract.golden import GoldenFrame, read_golden
-from contract.release import GOLDEN_NAME
+from contract.golden import GoldenDetection, GoldenFrame, read_golden
+from contract.release import GOLDEN_NAME, Manifest
 
 LOOKS = 9  # timed looks, at least, of each of the two models
 GREATEST_SIDE = 1920  # px of a golden frame
@@ -42,19 +44,40 @@ class Exam(threading.Thread):
             self.fault = str(error)[:280] or type(error).__name__
 
 
+@dataclass(frozen=True, slots=True)
+class GoldenScene:
+    """A golden frame as pixels, BGR (height, width, 3), with what must be found in it."""
+
+    number: int
+    pixels: Pixels
+    expected: tuple[GoldenDetection, ...]
+
+    def fault(self, found: Sequence[Detection]) -> str:
+        """What is wrong with these detections, in words; empty where nothing is."""
+        fault = fault_of_frame(self.expected, found)
+        return f"golden frame {self.number}: {fault}" if fault else ""
+
+
+def golden_scenes(model: Path, manifest: Manifest) -> list[GoldenScene]:
+    """The golden frames beside `model`; raises ContractError where they are not the ones that the manifest names."""
+    try:
+        archive = model.with_name(GOLDEN_NAME).read_bytes()
+    except OSError as error:
+        raise ContractError(f"cannot read the golden frames: {error.strerror}") from error
+    if sha256(archive).hexdigest() != manifest.golden_digest:
+        raise ContractError("the golden frames are not the ones that the manifest names")
+    frames = enumerate(read_golden(archive))
+    return [GoldenScene(number, _picture(frame), frame.detections) for number, frame in frames]
+
+
 def examine(model: Path, running: Path, load: Load) -> Looker:
     """The release at `model`, ready to look; raises ContractError that says what is wrong with it."""
     detector = load(model)
-    archive = model.with_name(GOLDEN_NAME).read_bytes()
-    if sha256(archive).hexdigest() != detector.manifest.golden_digest:
-        raise ContractError("the golden frames are not the ones that the manifest names")
-    frames = read_golden(archive)
-    pictures = [_picture(frame) for frame in frames]
-    for number, (pixels, frame) in enumerate(zip(pictures, frames, strict=True)):
-        fault = fault_of_frame(frame.detections, detector.detect(pixels))
-        if fault:
-            raise ContractError(f"golden frame {number}: {fault}")
-    fault = fault_of_speed(*_medians((detector, load(running)), pictures))
+    scenes = golden_scenes(model, detector.manifest)
+    for scene in scenes:
+        if fault := scene.fault(detector.detect(scene.pixels)):
+            raise ContractError(fault)
+    fault = fault_of_speed(*_medians((detector, load(running)), [scene.pixels for scene in scenes]))
     if fault:
         raise ContractError(fault)
     return detector

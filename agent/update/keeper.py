@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.config import UpdateSettings
 from agent.update.exam import Exam, Load
@@ -91,6 +92,16 @@ class Keeper:
             return Standing(Step.ROLLED_BACK, wanted, number, f"release {wanted} is below {running}, which runs here")
         missed = self._missed if self._asked == wanted else ""
         return Standing(Step.ROLLED_BACK if self._refused and missed else Step.IDLE, wanted, number, missed)
+
+    @property
+    def model(self) -> Path:
+        """Where the model that looks, or will from the next frame on, lies."""
+        return self._model
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a release is being tried; nothing else may exchange the model then."""
+        return self._state.step is Step.TRIAL
 
     def hear(self, now: float) -> None:
         """There is a new wish: a pause after a failure ends."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from agent.vision.geometry import Box
-from agent.vision.runtime import Interpreter, open_model
+from agent.vision.runtime import EDGE_TPU_LIBRARY, Interpreter, open_model, open_on_edge_tpu
 from agent.vision.yolo import BINS, Floats, Maps, Pixels, Placement, Scale, decode, letterbox, suppress
 from contract.errors import ContractError
 from contract.events import Accelerator
 from contract.labels import LABELS, Label
-from contract.release import Head, Manifest, read_manifest
+from contract.release import Head, Manifest, compiled_file, read_manifest
 
 NMS_IOU = 0.6
 FAINT = 0.05  # confidence below which nothing is even faint
@@ -34,8 +34,10 @@ class Detector:
     accelerator = Accelerator.CPU
 
     def __init__(
-        self, interpreter: Interpreter, manifest: Manifest, *, thresholds: dict[Label, float] | None = None
-    ) -> None:
+        self, interpreter: Interpreter, manifest: Manifest, *, thresholds: dict[Label, float] | None = None,
+        accelerator: Accelerator = Accelerator.CPU,
+    ) -> None:  # fmt: skip
+        self.accelerator = accelerator
         self.manifest = manifest
         self._interpreter = interpreter
         self._thresholds = [(thresholds or manifest.thresholds)[label] for label in LABELS]
@@ -50,6 +52,21 @@ class Detector:
         """Raises ContractError for a missing, foreign, non-int8 or unknown-head model."""
         manifest = read_manifest(model)
         return cls(open_model(model, threads=threads, runtime=runtime), manifest, thresholds=thresholds)
+
+    @classmethod
+    def load_on_edge_tpu(
+        cls, model: Path, *, library: str = EDGE_TPU_LIBRARY, runtime: str | None = None
+    ) -> "Detector":
+        """The compiled file beside `model` on the Coral; only after a probe of it succeeded.
+
+        Raises ContractError where the manifest names no such file, it is another one, or the Coral does not take it.
+        """
+        manifest = read_manifest(model)
+        compiled = compiled_file(model, manifest)
+        if compiled is None:
+            raise ContractError(f"{model} has no file for the Edge TPU beside it")
+        interpreter = open_on_edge_tpu(compiled, library=library, runtime=runtime)
+        return cls(interpreter, manifest, accelerator=Accelerator.EDGE_TPU)
 
     def detect(self, pixels: Pixels) -> list[Detection]:
         """Faces in a BGR frame (height, width, 3), best first, boxes in the unit square of the frame."""

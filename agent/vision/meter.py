@@ -46,7 +46,7 @@ class Meter:
         self._fallback = fallback
         self._next: tuple[Looker, Looker | None] | None = None
         self._lock = threading.Lock()
-        self._eras = deque([(float("-inf"), detector.manifest.release)], maxlen=ERAS)
+        self._eras = deque([(float("-inf"), detector.manifest.release, detector.accelerator)], maxlen=ERAS)
         self._clock = clock
         self._busy_since: float | None = None
         self._recent: deque[float] = deque(maxlen=60)
@@ -58,12 +58,18 @@ class Meter:
 
     @property
     def accelerator(self) -> Accelerator:
+        """What ran the model at the last frame."""
         return self._detector.accelerator
+
+    @property
+    def looker(self) -> Looker:
+        """The one that saw the last frame."""
+        return self._detector
 
     def swap(self, detector: Looker, *, fallback: Looker | None) -> None:
         """Look with `detector` from the next frame on; go back to `fallback` by itself if it fails."""
         with self._lock:
-            self._next = detector, fallback
+            self._next, self.fault = (detector, fallback), ""
 
     def settle(self) -> None:
         """The model that looks now needs no fallback any more."""
@@ -78,23 +84,15 @@ class Meter:
                 self._next = None
                 self.fault = ""
                 self._take(coming, fallback)
-        self._busy_since = self._clock()
-        try:
-            found = self._detector.detect(pixels)
-        except Exception as error:
-            if self._fallback is None:
-                raise
-            log.exception("release %d failed at a frame; going back", self.manifest.release)
-            with self._lock:
-                self.fault = f"it failed at a frame: {error}"[:250]
-                self._take(self._fallback, None)
-            found = self._detector.detect(pixels)
-        finally:
-            self._busy_since = None
+        found = self._look(pixels)
         self.frames += 1
         self.looked += 1
         self._recent.append(self._clock())
         return found
+
+    def check(self, pixels: Pixels) -> list[Detection]:
+        """Faces in a picture that is no frame of the stream, between two frames, by the model that looks now."""
+        return self._look(pixels)
 
     def faint(self) -> list[Detection]:
         """Of the same frame, by the same model."""
@@ -102,8 +100,11 @@ class Meter:
 
     def release_at(self, at_s: float) -> int:
         """The release that looked at the frame of this time in the stream, s."""
-        eras = list(self._eras)
-        return next((release for since, release in reversed(eras) if since <= at_s), eras[0][1])
+        return self._era(at_s)[1]
+
+    def accelerator_at(self, at_s: float) -> Accelerator:
+        """What ran the model at the frame of this time in the stream, s."""
+        return self._era(at_s)[2]
 
     def stuck_s(self) -> float:
         """How long the look that is going on has lasted, s; 0 between two."""
@@ -119,4 +120,24 @@ class Meter:
 
     def _take(self, detector: Looker, fallback: Looker | None) -> None:
         self._detector, self._fallback, self.looked = detector, fallback, 0
-        self._eras.append((self.at_s, detector.manifest.release))
+        self._eras.append((self.at_s, detector.manifest.release, detector.accelerator))
+
+    def _era(self, at_s: float) -> tuple[float, int, Accelerator]:
+        eras = list(self._eras)
+        return next((era for era in reversed(eras) if era[0] <= at_s), eras[0])
+
+    def _look(self, pixels: Pixels) -> list[Detection]:
+        self._busy_since = self._clock()
+        try:
+            return self._detector.detect(pixels)
+        except Exception as error:
+            if self._fallback is None:
+                raise
+            log.exception("release %d failed at a frame; going back", self.manifest.release)
+            with self._lock:
+                if self._next is None:  # the fault of one that is about to go is not the fault of the one that comes
+                    self.fault = f"it failed at a frame: {error}"[:250]
+                self._take(self._fallback, None)
+            return self._detector.detect(pixels)
+        finally:
+            self._busy_since = None

@@ -17,7 +17,7 @@ def reporter(now: datetime = NOON, resolution_s: int = 60) -> Reporter:
     return Reporter(
         boot=UUID(int=1),
         release=lambda at_s: 4,
-        accelerator=Accelerator.CPU,
+        accelerator=lambda _: Accelerator.CPU,
         resolution_s=resolution_s,
         now=lambda: now,
         synchronised=lambda: True,
