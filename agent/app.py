@@ -30,8 +30,8 @@ from agent.update.wish import Wish
 from agent.vision.camera import Camera, open_camera
 from agent.vision.counter import Counter
 from agent.vision.detector import Detector
+from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
-from agent.vision.geometry import Line
 from agent.vision.meter import Meter
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
@@ -94,6 +94,9 @@ class Door:
         self._checkup = Checkup(
             self._detector, lambda: None if self._keeper.on_trial else self._keeper.model, first=first
         )
+        doorway = settings.door.doorway()
+        self._tracker, self._counter = Tracker(doorway.zone), Counter(*doorway.lines)
+        self._doorway: Doorway | None = None  # what counts now, once that was settled
         self._told: object = None  # what the cloud was last told of this door's release
         self._clock_offset = 0.0
         self._beats = 0
@@ -108,6 +111,7 @@ class Door:
         Raises what stopped the vision thread, if something did.
         """
         self._obey_sampling()
+        self._obey_door()
         self._uplink.start()
         self._vision.start()
         committed, beat = time.monotonic(), 0.0
@@ -139,10 +143,9 @@ class Door:
             raise self._fault
 
     def _look(self) -> None:
-        line = Line.of(*self._settings.door.line)
         try:
             for crossing in crossings(
-                self._frames(), detector=self._detector, tracker=Tracker(), counter=Counter(line),
+                self._frames(), detector=self._detector, tracker=self._tracker, counter=self._counter,
                 witness=self.gleaner,
             ):  # fmt: skip
                 event = self._reporter.event(crossing)
@@ -167,6 +170,7 @@ class Door:
         if any(news):
             self._keeper.hear(now)
             self._obey_sampling()
+            self._obey_door()
         self._coral.tick(now, self._keeper.model, on_trial=self._keeper.on_trial)
         self._keeper.tick(now)
         self._tell()
@@ -181,12 +185,13 @@ class Door:
             self._clock_offset = offset
         manifest, standing = self._detector.manifest, self._keeper.standing()
         turn = self._beats // REPORT_EVERY
-        news = (standing, manifest.release, self._uplink.connections, self._clock_offset, turn)
+        reason = "; ".join(filter(None, (standing.reason, self._wish.door_fault)))[:300]
+        news = (standing, reason, manifest.release, self._uplink.connections, self._clock_offset, turn)
         if news == self._told:
             return
         report = Reported(
             device=self._settings.device, at=clock.now(), release=manifest.release, digest=manifest.digest,
-            step=standing.step, wanted=standing.wanted, number=standing.number, reason=standing.reason,
+            step=standing.step, wanted=standing.wanted, number=standing.number, reason=reason,
         )  # fmt: skip
         if self._uplink.report(report):
             self._told = news
@@ -194,6 +199,24 @@ class Door:
     def _obey_sampling(self) -> None:
         if self.gleaner and self._wish.newest:
             self.gleaner.set_plan(self._wish.newest.sampling)
+
+    def _obey_door(self) -> None:
+        """Count as the cloud wants it, or else as the settings say; between two frames, and the cloud's word is checked."""
+        plan = self._wish.newest.door if self._wish.newest else None
+        doorway = Doorway.planned(plan) if plan else self._settings.door.doorway()
+        if doorway == self._doorway:
+            return
+        self._doorway = doorway
+        self._counter.exchange(doorway.lines)
+        self._tracker.zone = doorway.zone
+        if self.gleaner:
+            self.gleaner.set_zone(doorway.zone)
+        log.info(
+            "counting at %d lines%s, as %s",
+            len(doorway.lines),
+            " within a zone" if doorway.zone else "",
+            "the cloud wants" if plan else "the settings say",
+        )
 
     def _commit(self) -> None:
         events = [self._counted.popleft() for _ in range(len(self._counted))]

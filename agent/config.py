@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from agent.learning.sampler import LEAST_CONTROL
-from agent.vision.geometry import Line
+from agent.vision.doorway import Doorway
+from agent.vision.geometry import Line, Zone
 from contract.errors import ContractError
+from contract.events import LineName
 from contract.identity import DeviceId
 from contract.release import MODEL_NAME
 from contract.settings import BrokerUrl, Settings, broker_address
@@ -33,20 +35,39 @@ class CameraSettings(Settings):
     """The most frames a second to look at; counting needs 12 or more."""
 
 
+class LineSettings(Settings):
+    """`[[door.lines]]`: one of several lines."""
+
+    name: LineName
+    """What its passes are called by: 1 to 39 of a-z, 0-9 and `-`."""
+    line: tuple[float, float, float, float]
+    """x0,y0,x1,y1 as in `door.line`."""
+
+
 class DoorSettings(Settings):
     """`[door]`: what counts as passing."""
 
     line: tuple[float, float, float, float] = (0.0, 0.5, 1.0, 0.5)
     """The threshold x0,y0,x1,y1 in the unit square, y down; crossing to its right-hand side is `in` (here: downwards)."""
+    lines: tuple[LineSettings, ...] = ()
+    """Several of them instead, each `[[door.lines]]` with a `name` (of a-z, 0-9 and `-`) and a `line` of its own."""
+    zone: tuple[tuple[float, float], ...] = ()
+    """Corners [x, y] of a polygon in the unit square; faces outside are not followed. Empty: the whole picture."""
 
-    @field_validator("line")
-    @classmethod
-    def _a_line(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    @model_validator(mode="after")
+    def _a_doorway(self) -> Self:
+        if self.lines and "line" in self.model_fields_set:
+            raise ValueError("either one line or several lines, not both")
         try:
-            Line.of(*value)
+            self.doorway()
         except ContractError as error:
             raise ValueError(str(error)) from error
-        return value
+        return self
+
+    def doorway(self) -> Doorway:
+        """The same as lines and a polygon."""
+        lines = [Line.of(*one.line, name=one.name) for one in self.lines] or [Line.of(*self.line)]
+        return Doorway.of(lines, Zone.of(self.zone) if self.zone else None)
 
 
 class ModelSettings(Settings):

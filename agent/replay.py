@@ -13,8 +13,9 @@ from agent.learning.sampler import Plan, Streams
 from agent.vision.camera import Clip
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
+from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
-from agent.vision.geometry import Box, Line
+from agent.vision.geometry import Box
 from agent.vision.pipeline import count_detections, crossings
 from agent.vision.tracker import Tracker
 from contract.errors import ContractError
@@ -27,7 +28,7 @@ CROPS = Plan(budget=20, control_share=0.5, window_s=1e9)  # of a whole clip
 
 
 def replay_clip(
-    clip: Path, *, model: Path, line: Line, fps: float | None, as_json: bool, out: TextIO, progress: TextIO,
+    clip: Path, *, model: Path, doorway: Doorway, fps: float | None, as_json: bool, out: TextIO, progress: TextIO,
     crops: Path | None = None,
 ) -> None:  # fmt: skip
     """Every frame of `clip` through the model; `fps` thins the clip out to about that rate.
@@ -46,18 +47,20 @@ def replay_clip(
     streams = Streams(Random("control"), Random("priority"), Random("near miss"))  # noqa: S311 - the same at every replay
     gleaner = Gleaner("replay", detector, CROPS, streams, now=clock.now, resolution_s=3600) if crops else None
     tally = _Tally(frames(), progress)
-    found = crossings(tally, detector=detector, tracker=Tracker(), counter=Counter(line), witness=gleaner)
+    found = crossings(
+        tally, detector=detector, tracker=Tracker(doorway.zone), counter=Counter(*doorway.lines), witness=gleaner
+    )
     _replay(found, tally, as_json=as_json, out=out)
     if gleaner and crops:
         _write(gleaner, crops)
 
 
 def replay_detections(
-    file: Path, *, line: Line, fps: float | None, as_json: bool, out: TextIO, progress: TextIO
+    file: Path, *, doorway: Doorway, fps: float | None, as_json: bool, out: TextIO, progress: TextIO
 ) -> None:
     """Recorded detections; `fps`, where given, spaces the lines evenly instead of their own `at_ms`."""
     tally = _Tally(_recorded(file, fps), progress)
-    found = count_detections(tally, tracker=Tracker(), counter=Counter(line))
+    found = count_detections(tally, tracker=Tracker(doorway.zone), counter=Counter(*doorway.lines))
     _replay(found, tally, as_json=as_json, out=out)
 
 
@@ -115,17 +118,16 @@ def _replay(crossings: Iterable[Crossing], tally: _Tally[Any], *, as_json: bool,
 def _line(crossing: Crossing, as_json: bool) -> str:
     at_ms = round(crossing.at_s * 1000)
     if as_json:
-        return json.dumps(
-            {
-                "at_ms": at_ms,
-                "direction": crossing.direction,
-                "label": crossing.label,
-                "confidence": round(crossing.confidence, 3),
-            }
-        )
-    return (
-        f"{at_ms / 1000:8.2f} s  {crossing.direction:3}  {crossing.label.replace('_', ' ')} ({crossing.confidence:.0%})"
-    )
+        row = {
+            "at_ms": at_ms,
+            "direction": crossing.direction,
+            "label": crossing.label,
+            "confidence": round(crossing.confidence, 3),
+        }
+        return json.dumps(row | ({"line": crossing.line} if crossing.line else {}))
+    where = f"  at {crossing.line}" if crossing.line else ""
+    label = crossing.label.replace("_", " ")
+    return f"{at_ms / 1000:8.2f} s  {crossing.direction:3}  {label} ({crossing.confidence:.0%}){where}"
 
 
 def _recorded(file: Path, fps: float | None) -> Looks:

@@ -48,4 +48,5 @@ class Reporter:
             id=uuid7(at), at=at, direction=crossing.direction, label=crossing.label,
             confidence=min(1.0, max(0.0, round(crossing.confidence, 3))), release=self._release(crossing.at_s),
             accelerator=self._accelerator(crossing.at_s), boot=self.boot, sequence=sequence, clock_synchronised=self._synchronised(),
+            line=crossing.line or None,
         )  # fmt: skip

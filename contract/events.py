@@ -16,6 +16,8 @@ from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, 
 EVENTS_LIMIT = 64 * 1024  # bytes of one events message
 BATCH_LIMIT = 100  # events in one message
 
+LineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,38}$")]
+
 
 class Direction(StrEnum):
     """Which way somebody passed; which side of the line is `in` is the door's configuration."""
@@ -44,6 +46,7 @@ class PassEvent(Wire):
     boot: UUID = Field(description="The device's boot; with `sequence` it shows what is missing.")
     sequence: Count = Field(description="0, 1, 2, ... within one boot.")
     clock_synchronised: bool = Field(default=True, description="False where the device's clock was not yet set.")
+    line: LineName | None = Field(default=None, description="Which of a camera's lines; absent where it has only one.")
 
 
 class EventBatch(Wire):

@@ -1,16 +1,18 @@
 """What a door should run and what it runs: a retained wish from the cloud, and the door's own report; never a command."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from contract.crops import Digest
+from contract.events import LineName
 from contract.identity import DeviceId
-from contract.wire import SCHEMA_VERSION, Count, Instant, SchemaVersion, Wire
+from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire
 
 DESIRED_LIMIT = 8 * 1024  # bytes of one desired message
 REPORTED_LIMIT = 8 * 1024  # bytes of one reported message
+MOST_LINES = 8  # of one camera
 
 
 class SamplingPlan(Wire):
@@ -18,6 +20,25 @@ class SamplingPlan(Wire):
 
     window_s: Annotated[int, Field(ge=10, le=86_400)] = Field(description="Length of a sampling window, s.")
     budget: Annotated[int, Field(ge=0, le=200)] = Field(description="Most crops of one window; 0 sends none.")
+
+
+class DoorLine(Wire):
+    """One of a camera's lines."""
+
+    name: LineName | Literal[""] = Field(default="", description="Needed where there are several.")
+    line: tuple[Ratio, Ratio, Ratio, Ratio] = Field(
+        description="x0, y0, x1, y1 in the unit square, y down; crossing to its right-hand side is `in`."
+    )
+
+
+class DoorPlan(Wire):
+    """What counts as passing at a door."""
+
+    lines: Annotated[tuple[DoorLine, ...], Field(min_length=1, max_length=MOST_LINES)]
+    zone: Annotated[tuple[tuple[Ratio, Ratio], ...], Field(max_length=32)] = Field(
+        default=(),
+        description="Corners x, y of a polygon in the unit square; faces outside are not followed. Empty: everywhere.",
+    )
 
 
 class Desired(Wire):
@@ -28,6 +49,11 @@ class Desired(Wire):
     number: Count = Field(description="Grows with every change for this device; a lower one is an old message.")
     release: Count = Field(description="The release it should run; 0 asks for none, and the door keeps what it has.")
     sampling: SamplingPlan | None = Field(default=None, description="Absent: the door's own setting stands.")
+    door: DoorPlan | None = Field(
+        default=None,
+        description="Absent: the door's own setting stands. One that makes no sense is refused alone: what counted before "
+        "still counts, `reported` says why, and the rest of this message holds.",
+    )
 
 
 class Step(StrEnum):
@@ -52,5 +78,6 @@ class Reported(Wire):
     wanted: Count = Field(default=0, description="The release that `step` speaks of; 0: none was asked for.")
     number: Count = Field(default=0, description="The number of the desired state it acts on.")
     reason: Annotated[str, Field(max_length=300)] = Field(
-        default="", description="Why it rolled back, or why it could not fetch the wanted release yet."
+        default="",
+        description="Why it rolled back, or could not fetch the wanted release yet; or why it refused the `door` it was sent.",
     )

@@ -15,6 +15,7 @@ from agent.report import coarse, uuid7
 from agent.vision.counter import Crossing
 from agent.vision.detector import Detection
 from agent.vision.frame import Frame
+from agent.vision.geometry import Zone
 from agent.vision.tracker import Track
 from contract.crops import Crop, CropHeader, Role
 from contract.fleet import SamplingPlan
@@ -63,6 +64,10 @@ class Gleaner:
         if sampling is not None:
             plan = replace(plan, budget=sampling.budget, window_s=float(sampling.window_s))
         self._plan = plan
+
+    def set_zone(self, zone: Zone | None) -> None:
+        """Look for near misses only in there from now on, as the tracker does for faces."""
+        self._witness.zone = zone
 
     def see(
         self, frame: Frame, detections: Sequence[Detection], seen: Sequence[Track], ended: Sequence[Track],

@@ -10,7 +10,7 @@ from agent.learning.privacy import Cutout, cut_out
 from agent.learning.sampler import Look, TrackFacts
 from agent.vision.detector import Detection
 from agent.vision.frame import Frame
-from agent.vision.geometry import Box
+from agent.vision.geometry import Box, Zone
 from agent.vision.tracker import Track, Tracker
 from contract.errors import ContractError
 from contract.release import Manifest
@@ -111,6 +111,7 @@ class Witness:
         self._faint = Tracker()
         self._faint_cases: dict[int, _Case] = {}
         self._faint_due_s = float("-inf")
+        self.zone: Zone | None = None  # near misses outside are none of ours
         self.uncut = 0  # times that a picture was due and not allowed
 
     def see(
@@ -174,6 +175,7 @@ class Witness:
     def _follow_faint(
         self, frame: Frame, detections: Sequence[Detection], faint: Sequence[Detection], manifest: Manifest
     ) -> Iterator[Sighting]:
+        self._faint.zone = self.zone
         seen, ended = self._faint.update(faint, frame.at_s)
         for track in seen:
             case = self._look(self._faint_cases, track, manifest)

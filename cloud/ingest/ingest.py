@@ -175,7 +175,7 @@ def _is_last_will(heartbeat: Heartbeat | None) -> bool:
 
 
 def _event_row(device: str, one: Pass, now: datetime) -> writing.Row:
-    row = one.event.model_dump(exclude={"at"})
+    row = one.event.model_dump(exclude={"at", "line"})  # counts are per door: a camera's lines are added up
     timing = {"at": one.at, "claimed_at": one.claimed_at, "received_at": now}
     return row | timing | {"device": device, "fingerprint": one.fingerprint}
 

@@ -1,12 +1,13 @@
 """Which desired states a door believes."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 
 from agent.update.wish import DESIRED_NAME, Wish
-from contract.fleet import Desired
+from contract.fleet import Desired, DoorLine, DoorPlan
 
 
 def word(number: int, release: int, device: str = "door-1") -> bytes:
@@ -44,3 +45,50 @@ def test_a_broken_file_and_a_folder_that_cannot_be_written_are_no_obstacle(tmp_p
     wish = Wish("door-1", tmp_path / "file" / "models")
     assert wish.take(word(1, 2))
     assert wish.release == 2
+
+
+LEFT = DoorPlan(lines=(DoorLine(line=(0.0, 0.5, 0.45, 0.5)),))
+FLAT = {"lines": [{"line": [0.2, 0.5, 0.2, 0.5]}]}
+
+
+def with_door(number: int, release: int, door: object) -> bytes:
+    return json.dumps(json.loads(word(number, release)) | {"door": door}).encode()
+
+
+@pytest.mark.parametrize(
+    ("door", "fault"),
+    [
+        (FLAT, "two different points"),
+        ({"lines": [{"line": [0, 0.5, 3, 0.5]}]}, "door.lines.0.line.2: Input should be less than or equal to 1"),
+        ({"lines": [{"line": [0, 0.5, "NaN", 0.5]}]}, "door.lines.0.line.2"),
+        ({"lines": []}, "door.lines"),
+        ({"lines": [{"name": "A", "line": [0, 0.5, 1, 0.5]}]}, "door.lines.0.name"),
+        ({"lines": [{"line": [0, 0.5, 1, 0.5]}, {"line": [0, 0.6, 1, 0.6]}]}, "needs a name"),
+        ({"lines": [{"line": [0, 0.5, 1, 0.5]}], "zone": [[0, 0], [1, 0], [1, 0.2]]}, "outside the zone"),
+        ({"lines": [{"line": [0, 0.5, 1, 0.5]}], "zone": [[0, 0], [1, 1], [1, 0], [0, 0.9]]}, "may not cross"),
+        ("everywhere", "door:"),
+        ([], "door:"),
+    ],
+)
+def test_a_door_that_makes_no_sense_is_refused_alone(tmp_path: Path, door: object, fault: str) -> None:
+    wish = Wish("door-1", tmp_path)
+    assert wish.take(Desired(device="door-1", number=1, release=3, door=LEFT).encode())
+    assert wish.take(with_door(2, 4, door))
+    assert (wish.release, wish.number) == (4, 2)
+    assert wish.newest and wish.newest.door == LEFT
+    assert wish.door_fault.startswith("door refused: ")
+    assert fault in wish.door_fault
+    assert not wish.take(with_door(2, 4, door))  # the retained one once more
+    again = Wish("door-1", tmp_path)
+    assert again.newest and again.newest.door == LEFT
+    assert again.take(with_door(2, 4, door))  # so that the reason is told again
+    assert again.door_fault == wish.door_fault
+    assert wish.take(word(3, 4))  # and back to the settings
+    assert (wish.newest.door, wish.door_fault) == (None, "")
+
+
+def test_an_older_refused_door_says_nothing(tmp_path: Path) -> None:
+    wish = Wish("door-1", tmp_path)
+    assert wish.take(word(3, 4))
+    assert not wish.take(with_door(2, 4, FLAT))
+    assert wish.door_fault == ""

@@ -360,3 +360,12 @@ def test_nothing_is_written_by_halves_when_the_database_fails(intake: Intake) ->
     with pytest.raises(DBAPIError, match="hours"):
         intake.take(events_message("front", GOOD))
     assert (intake.rows("events"), intake.rows("devices")) == (0, 0)
+
+
+def test_passes_of_several_lines_are_added_up(intake: Intake) -> None:
+    events = [pass_event(number, line=line) for number, line in enumerate(("left", "right", None))]
+    outcome = intake.take(events_message("door-1", *events))
+    assert len(outcome.acknowledgements["door-1"].stored) == 3
+    assert (intake.rows("events"), intake.hour_sum()) == (3, 3)
+    intake.take(events_message("door-1", *events))
+    assert (intake.rows("events"), intake.rows("quarantine")) == (3, 0)

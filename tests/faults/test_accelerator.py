@@ -18,9 +18,9 @@ from agent.config import FACTORY_MODEL, ModelSettings
 from agent.health.coral import FIRST_PAUSE_S, Coral
 from agent.health.marker import Marker
 from agent.health.probe import Probe
-from agent.vision.camera import Frame
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection, Detector
+from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.guard import Guard
 from agent.vision.meter import Meter
