@@ -38,7 +38,12 @@ class Clock:
     """
 
     def __init__(
-        self, boot: UUID, *, wall: Callable[[], float], since_boot: Callable[[], float], synchronised: Callable[[], bool]
+        self,
+        boot: UUID,
+        *,
+        wall: Callable[[], float],
+        since_boot: Callable[[], float],
+        synchronised: Callable[[], bool],
     ) -> None:
         """`wall` and `since_boot` answer seconds, since 1970 and since the kernel's start (suspension included)."""
         self._boot = boot

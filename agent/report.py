@@ -12,7 +12,9 @@ from contract.events import EVENTS_LIMIT, Accelerator, PassEvent
 
 def uuid7(at: datetime, random_bytes: Callable[[int], bytes] = os.urandom) -> UUID:
     """A version 7 UUID (RFC 9562) with the clock of `at`: as coarse as `at` is, so that the id tells no more than the event."""
-    stamp = max(0, int(at.timestamp() * 1000)).to_bytes(6)  # a clock that woke up in 1970 dates its first pass before it
+    stamp = max(0, int(at.timestamp() * 1000)).to_bytes(
+        6
+    )  # a clock that woke up in 1970 dates its first pass before it
     tail = bytearray(random_bytes(10))
     tail[0] = 0x70 | tail[0] & 0x0F
     tail[2] = 0x80 | tail[2] & 0x3F

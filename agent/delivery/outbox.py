@@ -54,9 +54,7 @@ class Outbox:
         self._take_ballast()
 
     @classmethod
-    def open(
-        cls, folder: Path, *, cap_bytes: int, crop_days: int = CROP_DAYS, event_days: int | None = None
-    ) -> Self:
+    def open(cls, folder: Path, *, cap_bytes: int, crop_days: int = CROP_DAYS, event_days: int | None = None) -> Self:
         """Crops older than `crop_days` are given up, and events older than `event_days`, if that is said.
 
         Raises ContractError where the folder cannot be written; on a read-only or failing disk everything is in memory.
@@ -148,7 +146,10 @@ class Outbox:
         taken = over <= 0 or self._evict_crops(over) >= over
         try:
             self._crops.put(
-                [letter] if taken else [], lost=self._unwritten_crops + (not taken), what="crops_lost", born_s=self._age.s
+                [letter] if taken else [],
+                lost=self._unwritten_crops + (not taken),
+                what="crops_lost",
+                born_s=self._age.s,
             )
             self._unwritten_crops = 0
         except DiskError as error:

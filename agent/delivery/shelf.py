@@ -98,7 +98,9 @@ class Shelf:
         def change() -> list[Letter]:
             if lost:
                 self._note(what, lost)
-            return [letter for number, letter in enumerate(letters, self.newest + 1) if self._insert(number, letter, born_s)]
+            return [
+                letter for number, letter in enumerate(letters, self.newest + 1) if self._insert(number, letter, born_s)
+            ]
 
         letters = list(letters)
         stored = self._change(change)

@@ -69,7 +69,8 @@ def record(folder: Path, *, rounds: int, seed: int, synchronous: str) -> tuple[l
     }  # fmt: skip
     writer = [sys.executable, "-m", "tests.faults.promises", box, folder / "promises", rounds, seed, synchronous]
     subprocess.run([str(part) for part in writer], env=env, check=True, cwd=Path(__file__).parents[2])
-    operations, promises = [], []
+    operations: list[Operation] = []
+    promises: list[Promise] = []
     for one in _parse(log.read_bytes()):
         if one.kind == "P":
             promises.append(Promise(len(operations), Shelves.decode(one.data)))
@@ -78,7 +79,9 @@ def record(folder: Path, *, rounds: int, seed: int, synchronous: str) -> tuple[l
     return operations, promises
 
 
-def disks(operations: Sequence[Operation], cuts: Sequence[int], rng: random.Random) -> Iterator[tuple[str, dict[str, bytes]]]:
+def disks(
+    operations: Sequence[Operation], cuts: Sequence[int], rng: random.Random
+) -> Iterator[tuple[str, dict[str, bytes]]]:
     """For each cut (a number of operations, growing): how it was made, and the files' bytes after it."""
     files: dict[str, File] = {}
     done = 0

@@ -6,7 +6,9 @@ import pytest
 
 from tests.faults.power_cut import replay
 
-pytestmark = pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="no C compiler (apt-get install gcc)")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("gcc") or shutil.which("cc")), reason="no C compiler (apt-get install gcc)"
+)
 
 
 @pytest.mark.timeout(400)
