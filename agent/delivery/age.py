@@ -34,8 +34,9 @@ class Age:
             values |= {"known_at": int(self.known[0]), "known_age_s": int(self.known[1])}
         return values
 
-    def grow(self, now: Reading) -> None:
-        """Look at the clocks."""
+    def grow(self, now: Reading) -> float:
+        """Look at the clocks; returns by how much a time in the dark, not noticed until now, made the outbox older."""
+        dark_s = 0.0
         if self._last_s is not None:
             self.s += max(0.0, now.stamp.at_s - self._last_s)
         self._last_s = now.stamp.at_s
@@ -43,5 +44,7 @@ class Age:
             wall = now.at.timestamp()
             if self.known:
                 at, age = self.known
-                self.s = max(self.s, age + wall - at)
+                dark_s = max(0.0, age + wall - at - self.s)
+                self.s += dark_s
             self.known = (wall, self.s)
+        return dark_s

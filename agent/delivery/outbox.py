@@ -45,6 +45,7 @@ class Outbox:
         self._ballast = ballast  # None: there is no disk
         self._crop_days, self._event_days = crop_days, event_days
         self._age = Age.restored({name: crops.noted(name) for name in ("age_s", "known_at", "known_age_s")})
+        self._inherited = ((events, events.newest), (crops, crops.newest))
         self._tended_s = self._kept_s = float("-inf")
         self._spare: dict[UUID, Letter] = {}  # events that the disk did not take, oldest first
         self._unwritten_losses = 0  # events given up that are not yet in the ledger
@@ -62,7 +63,7 @@ class Outbox:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _require_writable(folder)
-            events, crops = Shelf(folder / "events.db"), Shelf(folder / "crops.db")
+            events, crops = _shelves(folder)
         except OSError as error:
             if error.errno in _NO_DISK:
                 return cls._without_disk()
@@ -70,7 +71,7 @@ class Outbox:
                 f"cannot write the outbox {folder}: {error.strerror}; set outbox.folder to a folder of the agent's own"
             ) from error
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR or _free(folder) < _NO_ROOM:
                 return cls._without_disk()
             raise
         ballast = folder / "ballast"
@@ -232,8 +233,12 @@ class Outbox:
         if now.stamp.at_s - self._tended_s < TEND_S:
             return
         self._tended_s = now.stamp.at_s
-        self._age.grow(now)
+        dark_s = self._age.grow(now)
         try:
+            for shelf, inherited in (
+                self._inherited if dark_s else ()
+            ):  # what came since the start was not there in the dark
+                shelf.bear_later(inherited, dark_s)
             self._crops.expire(self._age.s - self._crop_days * DAY_S, what="crops_lost")
             if self._event_days:
                 self._events.expire(self._age.s - self._event_days * DAY_S, what="events_lost")
@@ -242,6 +247,8 @@ class Outbox:
                 self._kept_s = now.stamp.at_s
         except DiskError as error:
             self._take_note(error)
+        if self.disk_full and self._ballast and _free(self._ballast.parent) > 2 * BALLAST_BYTES:
+            self._take_ballast()
         self._store_spare()
 
     def refused(self) -> list[tuple[UUID, str]]:
@@ -336,6 +343,15 @@ def _dated(letter: Letter, starts: dict[UUID, datetime], now: Reading, redate: R
         with suppress(ContractError):  # a payload that cannot be read is the cloud's to judge
             payload = redate(payload, at, stamp.boot == now.stamp.boot)
     return Letter(letter.id, payload, letter.protected)
+
+
+def _shelves(folder: Path) -> tuple[Shelf, Shelf]:
+    """On a disk that was full already the ballast makes room to open them."""
+    try:
+        return Shelf(folder / "events.db"), Shelf(folder / "crops.db")
+    except sqlite3.OperationalError:
+        (folder / "ballast").unlink(missing_ok=True)
+        return Shelf(folder / "events.db"), Shelf(folder / "crops.db")
 
 
 def _require_writable(folder: Path) -> None:

@@ -194,6 +194,10 @@ class Shelf:
         self._give_up(numbers, what)
         return len(numbers)
 
+    def bear_later(self, after: int, by_s: float) -> None:
+        """Letters numbered above `after` were born `by_s` later than they say. Raises DiskError."""
+        self._change(lambda: self._db.execute("UPDATE letters SET born_s = born_s + ? WHERE number > ?", (by_s, after)))
+
     def note(self, what: str, number: int) -> None:
         """Add `number` to the ledger's count of `what`. Raises DiskError."""
         self._change(lambda: self._note(what, number))
@@ -238,7 +242,7 @@ class Shelf:
 
         if numbers:
             self._gone(self._change(change))
-            with suppress(sqlite3.OperationalError):  # only a tidying up
+            with suppress(sqlite3.DatabaseError):  # only a tidying up
                 self._db.execute("PRAGMA incremental_vacuum").fetchall()
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

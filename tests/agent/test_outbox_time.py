@@ -10,7 +10,7 @@ import pytest
 
 from agent.clock import Reading, Stamp
 from agent.delivery.age import DAY_S, Age
-from agent.delivery.outbox import DATED_AT_ONCE, Outbox
+from agent.delivery.outbox import DATED_AT_ONCE, TEND_S, Outbox
 from agent.delivery.shelf import Letter
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -132,6 +132,21 @@ def test_a_crop_grows_old_across_restarts_and_in_the_dark(tmp_path: Path) -> Non
     again = Outbox.open(tmp_path, cap_bytes=MANY)  # the boot clock begins anew; eight days have gone by
     again.tend(reading(5, at=NOON + timedelta(days=8)))
     assert (again.pending_crops(10), again.crops_lost) == ([], 1)
+    again.close()
+
+
+def test_what_came_after_the_dark_is_not_as_old_as_the_dark(tmp_path: Path) -> None:
+    first = Outbox.open(tmp_path, cap_bytes=MANY, event_days=30)
+    first.put_events([letter(1)])
+    first.tend(reading(100))
+    first.close()
+    again = Outbox.open(tmp_path, cap_bytes=MANY, event_days=30)
+    again.tend(reading(5, trusted=False))
+    again.put_events([letter(2)])
+    again.put_crop(letter(3))
+    again.tend(reading(5 + TEND_S, at=NOON + timedelta(days=40)))  # only now it learns how long it was dark
+    assert (list(sendable(again)), again.events_lost) == ([2], 1)
+    assert [one.id.int for one in again.pending_crops(10)] == [3]
     again.close()
 
 

@@ -146,6 +146,43 @@ def test_a_door_whose_disk_is_read_only_from_the_start_counts_in_memory(disk: Di
     disk.remount("rw")
 
 
+def fill(folder: Path) -> Path:
+    hog = folder / "hog"
+    with hog.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"z" * 4096)
+        except OSError:
+            return hog
+
+
+def test_a_door_that_starts_on_a_full_disk_opens_its_outbox_with_the_ballast(disk: Disk) -> None:
+    """[43]"""
+    first = Outbox.open(disk.folder / "outbox", cap_bytes=MANY)
+    first.put_events([letter(1)])
+    first.close()
+    hog = fill(disk.folder)
+    box = Outbox.open(disk.folder / "outbox", cap_bytes=MANY)
+    assert box.put_events([letter(number) for number in range(2, 50)]) == 0
+    assert (len(box.pending_events(100)), box.disk_full, box.disk_away, box.in_memory) == (49, True, False, 0)
+    later(box, 0)
+    assert box.disk_full
+    hog.unlink()
+    later(box, TEND_S)
+    assert not box.disk_full
+    box.close()
+
+
+def test_a_door_that_never_had_room_for_an_outbox_counts_in_memory(disk: Disk) -> None:
+    """[43]"""
+    (disk.folder / "outbox").mkdir()
+    fill(disk.folder)
+    box = Outbox.open(disk.folder / "outbox", cap_bytes=MANY)
+    assert box.put_events([letter(1)]) == 0
+    assert (numbers(box.pending_events(10)), box.disk_away, box.in_memory) == ([1], True, 1)
+    box.close()
+
+
 def test_a_file_that_rots_while_the_door_is_at_work_is_set_aside_and_the_next_event_is_kept(tmp_path: Path) -> None:
     """[42] [34]"""
     box = Outbox.open(tmp_path, cap_bytes=MANY)
