@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -51,6 +52,13 @@ class Scene:
         """Events in the cloud's database: id to the moment they were received."""
         path = self.folder / "cloud" / "maskfleet.sqlite"
         return {str(row[0]).replace("-", ""): str(row[1]) for row in _ask(path, "SELECT id, received_at FROM events")}
+
+    def times(self) -> list[tuple[datetime, bool]]:
+        """When the database says each event was, and whether its door knew the time."""
+        rows = _ask(
+            self.folder / "cloud" / "maskfleet.sqlite", "SELECT at, clock_synchronised FROM events ORDER BY sequence"
+        )
+        return [(datetime.fromisoformat(str(at)).replace(tzinfo=UTC), bool(sure)) for at, sure in rows]
 
     def tallied(self) -> int:
         rows = _ask(self.folder / "cloud" / "maskfleet.sqlite", "SELECT coalesce(sum(passes), 0) FROM hours")

@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
 
 import pytest
 
-from agent.clock import Reading, Stamp
+from agent.clock import Reading, Stamp, since_kernel_start
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from agent.report import Reporter
@@ -108,3 +108,20 @@ def test_what_was_sent_before_anybody_ever_listened_is_sent_again(scene: Scene) 
     scene.start_cloud()
     wait_until(lambda: not door.running, within_s=60, what="the outbox emptying")
     assert scene.stored().keys() == sent
+
+
+def test_a_door_that_woke_up_in_1970_and_never_learnt_the_time_is_counted_today_and_flagged(scene: Scene) -> None:
+    """[22] for passes, [79]: they are counted all the same, and nobody takes their day for certain."""
+    long_ago = Reading(datetime(1970, 1, 1, 0, 7, tzinfo=UTC), Stamp(UUID(int=1), 420.0), trusted=False)
+    reporter = Reporter(
+        boot=uuid4(), release=lambda _at_s: 4, accelerator=Accelerator.CPU, resolution_s=60, read=lambda: long_ago
+    )
+    pairs = [reporter.event(Crossing(1.0, Direction.IN, Label.WITH_MASK, 0.9, age_s=1.5)) for _ in range(3)]
+    fill(scene, [Letter(event.id, event.encode(), stamp=stamp) for event, stamp in pairs])
+    scene.broker.start()
+    scene.start_cloud()
+    emptied(scene)
+    assert [sure for _, sure in scene.times()] == [False] * 3
+    now = datetime.now(UTC)
+    boot = timedelta(seconds=since_kernel_start())  # where NTP answers, they are put before this boot of the machine
+    assert all(timedelta(minutes=-1) <= now - at <= boot + timedelta(minutes=5) for at, _ in scene.times())
