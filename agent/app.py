@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 from uuid import uuid4
 
-from agent import clock
+from agent.clock import Clock, Stamp
 from agent.config import AgentSettings
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
@@ -21,7 +21,7 @@ from agent.health.probe import Probe
 from agent.health.selftest import Checkup, selftest
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
-from agent.report import Reporter
+from agent.report import Reporter, redated
 from agent.update.exam import Load
 from agent.update.keeper import Keeper
 from agent.update.slots import Slots
@@ -69,18 +69,22 @@ class Door:
             exposure=settings.camera.exposure, crops=settings.learning.crops,
         )  # fmt: skip
         self._watch = Watch(time.monotonic())
-        self._outbox = Outbox.open(settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes)
+        self._clock = Clock.of_this_boot()
+        self._outbox = Outbox.open(
+            settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes, crop_days=settings.outbox.crop_days,
+            event_days=settings.outbox.event_days,
+        )  # fmt: skip
         self._reporter = Reporter(
             boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator_at,
-            resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
+            resolution_s=settings.time_resolution_s, read=self._clock.read,
         )  # fmt: skip
         will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
         identity = settings.broker.identity
         self._uplink = Uplink(
             settings.device, settings.broker.url, self._outbox, last_will=will,
-            tls=client_context(identity) if identity else None,
+            tls=client_context(identity) if identity else None, drain_per_s=settings.outbox.drain_per_s,
         )  # fmt: skip
-        self.gleaner = _gleaner(settings, self._detector)  # None where no crop may leave
+        self.gleaner = _gleaner(settings, self._detector, self._clock)  # None where no crop may leave
         self._wish = Wish(settings.device, settings.update.folder if slots else None)
         self._keeper = Keeper(
             settings.update, slots, self._wish, self._detector, start, load=self._load, arguments=update_arguments,
@@ -101,7 +105,7 @@ class Door:
         self._clock_offset = 0.0
         self._beats = 0
         self._begun = time.monotonic()
-        self._counted: deque[PassEvent] = deque()
+        self._counted: deque[tuple[PassEvent, Stamp | None]] = deque()
         self._fault: BaseException | None = None
         self._vision = threading.Thread(target=self._look, name="vision", daemon=True)
 
@@ -121,6 +125,7 @@ class Door:
                 self._commit()
                 committed = now
             self._store_crops()
+            self._date_events()
             self._uplink.pump()
             try:
                 self._obey(now)
@@ -137,6 +142,7 @@ class Door:
         self._coral.close()
         self._commit()
         self._store_crops(most=1000)
+        self._date_events()
         self._uplink.stop(lambda: self._heartbeat("offline"))
         self._outbox.close()
         if self._fault:
@@ -148,8 +154,8 @@ class Door:
                 self._frames(), detector=self._detector, tracker=self._tracker, counter=self._counter,
                 witness=self.gleaner,
             ):  # fmt: skip
-                event = self._reporter.event(crossing)
-                self._counted.append(event)
+                event, stamp = self._reporter.event(crossing)
+                self._counted.append((event, stamp))
                 log.info(
                     "pass %d: %s, %s (%.0f %%)", event.sequence, event.direction, event.label, 100 * event.confidence
                 )
@@ -190,7 +196,7 @@ class Door:
         if news == self._told:
             return
         report = Reported(
-            device=self._settings.device, at=clock.now(), release=manifest.release, digest=manifest.digest,
+            device=self._settings.device, at=self._clock.now(), release=manifest.release, digest=manifest.digest,
             step=standing.step, wanted=standing.wanted, number=standing.number, reason=reason,
         )  # fmt: skip
         if self._uplink.report(report):
@@ -220,9 +226,18 @@ class Door:
 
     def _commit(self) -> None:
         events = [self._counted.popleft() for _ in range(len(self._counted))]
-        refused = self._outbox.put_events([Letter(event.id, event.encode()) for event in events])
+        refused = self._outbox.put_events([Letter(one.id, one.encode(), stamp=stamp) for one, stamp in events])
         if refused:
             log.error("the outbox had no room for %d events; they are counted as lost", refused)
+
+    def _date_events(self) -> None:
+        """Put events right that were counted before the time was known; once connected, wait for it only so long."""
+        now, resolution_s = self._clock.read(), self._settings.time_resolution_s
+        self._outbox.date_events(
+            now, lambda payload, at, sure: redated(payload, at, resolution_s, sure=sure),
+            settle=self._uplink.connected_for_s >= self._settings.outbox.clock_wait_s,
+        )  # fmt: skip
+        self._outbox.tend(now)
 
     def _store_crops(self, most: int = 5) -> None:
         for crop in self.gleaner.harvest(most) if self.gleaner else []:
@@ -230,7 +245,7 @@ class Door:
 
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
         return Heartbeat(
-            device=self._settings.device, state=state, boot=self._reporter.boot, at=clock.now(),
+            device=self._settings.device, state=state, boot=self._reporter.boot, at=self._clock.now(),
             uptime_s=round(time.monotonic() - self._begun, 1), release=self._detector.manifest.release,
             accelerator=self._detector.accelerator, fps=self._detector.fps(), frames=self._detector.frames,
             frames_dropped=self._camera.dropped, passes=self._reporter.passes,
@@ -244,12 +259,16 @@ class Door:
         found += [one for one in (self._coral.trouble, self._checkup.fault) if one]
         if self._outbox.disk_full:
             found.append("the disk is full: crops are given up, events come last")
+        if self._outbox.disk_away:
+            found.append(f"the disk takes nothing: {self._outbox.in_memory} events are in memory alone")
+        if self._outbox.undated:
+            found.append(f"{self._outbox.undated} events wait for the right time")
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
         return tuple(found)
 
 
-def _gleaner(settings: AgentSettings, eyes: Meter) -> Gleaner | None:
+def _gleaner(settings: AgentSettings, eyes: Meter, clock: Clock) -> Gleaner | None:
     learning = settings.learning
     if not learning.crops:
         return None

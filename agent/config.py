@@ -108,6 +108,14 @@ class OutboxSettings(Settings):
     """A folder of the agent's own; made if missing."""
     cap_bytes: Annotated[int, Field(ge=64 * 1024)] = 200 * 1024 * 1024
     """Most bytes kept; over it the oldest crops go first, and events are refused last."""
+    crop_days: Annotated[int, Field(ge=1, le=7)] = 7
+    """Crops that the cloud has not fetched after so many days are given up, and counted."""
+    event_days: Annotated[int, Field(ge=30)] | None = None
+    """Events older than so many days are given up, and counted; by default only `cap_bytes` bounds them."""
+    drain_per_s: Annotated[float, Field(gt=0, le=10_000)] = 60.0
+    """Events a second at which a back-log is sent after a new connection; what is counted now goes first, at once."""
+    clock_wait_s: Annotated[float, Field(ge=0, le=86_400)] = 120.0
+    """Once connected, events counted before the clock was set wait so long for NTP; then they go out flagged, as dated."""
 
 
 class LearningSettings(Settings):

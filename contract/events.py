@@ -45,7 +45,9 @@ class PassEvent(Wire):
     accelerator: Accelerator
     boot: UUID = Field(description="The device's boot; with `sequence` it shows what is missing.")
     sequence: Count = Field(description="0, 1, 2, ... within one boot.")
-    clock_synchronised: bool = Field(default=True, description="False where the device's clock was not yet set.")
+    clock_synchronised: bool = Field(
+        default=True, description="False where `at` is a guess, since the device never learnt the time in that boot."
+    )
     line: LineName | None = Field(default=None, description="Which of a camera's lines; absent where it has only one.")
 
 

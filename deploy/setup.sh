@@ -19,6 +19,8 @@ if [ "$want" = test ]; then
     need libc6-dev '/usr/include/stdio.h'
     need chromium /usr/bin/chromium
     need chromium-driver /usr/bin/chromedriver
+    need gcc /usr/bin/gcc
+    need libc6-dev /usr/include/stdio.h
 fi
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || { echo "setup: please install$missing" >&2; exit 2; }

@@ -89,7 +89,7 @@ class House:
             f'device = "{door.name}"\n\n[camera]\nsource = "{door.clip}"\nloop = {str(door.loop).lower()}\n\n'
             f"[door]\nline = {list(door.line)}\n\n"
             f'[broker]\nurl = "{self.broker.url}"\nidentity = "{self.identities.door(door.name)}"\nheartbeat_s = 2\n\n'
-            f'[outbox]\nfolder = "{self.folder / door.name}"\n\n{self._update(door)}{door.settings}',
+            f'[outbox]\nfolder = "{self.folder / door.name}"\nclock_wait_s = 0\n\n{self._update(door)}{door.settings}',
         )
         self.doors[door.name] = self._child(f"door {door.name}", "agent", "run", "--config", settings)
 

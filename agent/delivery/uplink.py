@@ -2,9 +2,11 @@
 
 import logging
 import random
+import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -31,6 +33,11 @@ CROPS_IN_FLIGHT = 4
 RESEND_S = (3.0, 60.0)  # first pause before a letter is sent again, and the longest
 ACK_LIMIT = 256 * 1024
 SESSION_EXPIRY_S = 24 * 3600
+RECEIVE_MAXIMUM = 20  # messages that the broker may have on their way to us
+DRAIN_PER_S = 60.0  # events a second of a back-log: three days of one every 3 s in 24 minutes
+LIVE_ROOM = 80  # of the letters in flight, kept free of the back-log for what is counted now
+SILENCE_S = 300.0  # without an answer from the cloud, though letters wait for one: connect anew
+RETRY_S = (1, 3), (45, 75)  # first pause before a connection is tried again, and the longest: between these
 
 log = logging.getLogger("agent.uplink")
 
@@ -41,6 +48,7 @@ class _Flight:
 
     due_s: float
     sent: int
+    crop: bool
 
 
 class Uplink:
@@ -48,8 +56,10 @@ class Uplink:
 
     def __init__(
         self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat, tls: ssl.SSLContext | None = None,
-        clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
+        drain_per_s: float = DRAIN_PER_S, clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
+        """`drain_per_s` is for events from before the connection; what is counted since is sent at once."""
         self._device = device
         self._outbox = outbox
         self._clock = clock
@@ -57,7 +67,14 @@ class Uplink:
         self._heard: SimpleQueue[bytes] = SimpleQueue()
         self._wishes: SimpleQueue[bytes] = SimpleQueue()
         self._flights: dict[UUID, _Flight] = {}
+        self._drain_per_s = drain_per_s
+        self._allowance = 0.0  # events of the back-log that may be sent now
+        self._horizon = outbox.newest  # the newest event of the back-log
+        self._seen = 0  # connections that the back-log's bounds know of
+        self._answered_s = self._pumped_s = clock()
+        self._started = False
         self.connected = False
+        self.connected_for_s = 0.0  # all connections together
         self.connections = 0  # ever made
         self._host, self._port, _ = broker_address(url)
         self._tls = tls
@@ -69,22 +86,31 @@ class Uplink:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
-        self._client.reconnect_delay_set(min_delay=1, max_delay=60)
+        self._spread_retries()
         self._client.max_inflight_messages_set(20)
         self._client.will_set(Topic(device, Channel.HEALTH).text, last_will.encode(), qos=1)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; never blocks, never gives up."""
-        properties = _properties(PacketTypes.CONNECT, SessionExpiryInterval=SESSION_EXPIRY_S)
+        properties = _properties(
+            PacketTypes.CONNECT, SessionExpiryInterval=SESSION_EXPIRY_S, ReceiveMaximum=RECEIVE_MAXIMUM
+        )
         self._client.connect_async(self._host, self._port, keepalive=30, clean_start=False, properties=properties)
         self._client.loop_start()
+        self._started = True
 
     def pump(self) -> int:
         """Apply what the cloud said and send what is due; returns how many letters left the outbox."""
         left = self._apply_acknowledgements()
+        now = self._clock()
+        passed_s, self._pumped_s = now - self._pumped_s, now
         if self.connected:
+            self.connected_for_s += passed_s
+            self._mind_the_backlog(passed_s)
             self._send_events()
             self._send_crops()
+        if self._started:
+            self._mind_the_silence(now)
         return left
 
     def heartbeat(self, beat: Heartbeat) -> None:
@@ -107,7 +133,7 @@ class Uplink:
     def stop(self, goodbye: Callable[[], Heartbeat], *, within_s: float = 5.0) -> None:
         """Send what the outbox holds and wait for its acknowledgement for a while, then say goodbye (made at that moment)."""
         deadline = self._clock() + within_s
-        while self.connected and self._outbox.waiting and self._clock() < deadline:
+        while self.connected and self._outbox.waiting > self._outbox.undated and self._clock() < deadline:
             self.pump()
             time.sleep(0.05)
         if self.connected:
@@ -118,28 +144,50 @@ class Uplink:
         self._client.loop_stop()
 
     def _apply_acknowledgements(self) -> int:
-        left = 0
+        """All that have come, in one commit."""
+        stored: list[UUID] = []
+        refused: dict[UUID, str] = {}
         while True:
             try:
                 payload = self._heard.get_nowait()
             except Empty:
-                return left
+                break
             try:
                 ack = Acknowledgement.decode(payload, limit=ACK_LIMIT)
             except ContractError as error:
                 log.warning("an acknowledgement that breaks the contract was ignored: %s", error)
                 continue
-            refused = {one.id: one.reason for one in ack.refused}
-            gone = self._outbox.forget(ack.stored, refused)
-            if gone:  # a disk too full to delete in keeps its letters, to be sent again in their own time
-                for known in (*ack.stored, *refused):
-                    self._flights.pop(known, None)
-            left += gone
-            for known, reason in refused.items():
-                log.warning("the cloud will never store letter %s: %s", known, reason)
+            stored += ack.stored
+            refused |= {one.id: one.reason for one in ack.refused}
+        if not stored and not refused:
+            return 0
+        self._answered_s = self._clock()
+        left = self._outbox.forget(stored, refused)
+        if left:  # a disk too full to delete in keeps its letters, to be sent again in their own time
+            for known in (*stored, *refused):
+                self._flights.pop(known, None)
+        for known, reason in refused.items():
+            log.warning("the cloud will never store letter %s: %s", known, reason)
+        return left
+
+    def _mind_the_backlog(self, passed_s: float) -> None:
+        """What waits at a new connection is the back-log, and so are live events that became too many to be live."""
+        self._allowance = min(self._allowance + passed_s * self._drain_per_s, LETTERS_IN_FLIGHT)
+        if self._seen != self.connections or self._outbox.newest - self._horizon > LETTERS_IN_FLIGHT:
+            self._seen, self._horizon = self.connections, self._outbox.newest
 
     def _send_events(self) -> None:
-        letters = self._due(self._outbox.pending_events, LETTERS_IN_FLIGHT)
+        self._publish_events(self._overdue(self._outbox.find_events, crops=False))
+        flying = self._flying(crops=False)
+        live = self._outbox.pending_events(LETTERS_IN_FLIGHT - len(flying), without=flying, after=self._horizon)
+        self._publish_events(live)
+        room = min(LETTERS_IN_FLIGHT - LIVE_ROOM - len(flying) - len(live), int(self._allowance))
+        if room > 0:
+            old = self._outbox.pending_events(room, without=self._flying(crops=False), until=self._horizon)
+            self._allowance -= len(old)
+            self._publish_events(old)
+
+    def _publish_events(self, letters: list[Letter]) -> None:
         topic = Topic(self._device, Channel.EVENTS).text
         for start in range(0, len(letters), EVENTS_PER_MESSAGE):
             batch = letters[start : start + EVENTS_PER_MESSAGE]
@@ -148,23 +196,51 @@ class Uplink:
             self._publish(topic, payload, batch)
 
     def _send_crops(self) -> None:
-        topic = Topic(self._device, Channel.CROPS).text
-        for letter in self._due(self._outbox.pending_crops, CROPS_IN_FLIGHT):
-            self._publish(topic, letter.payload, [letter])
+        flying = self._flying(crops=True)
+        fresh = self._outbox.pending_crops(CROPS_IN_FLIGHT - len(flying), without=flying)
+        for letter in [*self._overdue(self._outbox.find_crops, crops=True), *fresh]:
+            self._publish(Topic(self._device, Channel.CROPS).text, letter.payload, [letter], crops=True)
 
-    def _due(self, pending: Callable[..., list[Letter]], limit: int) -> list[Letter]:
-        """Letters never sent or overdue for an answer, so that at most `limit` are on their way."""
+    def _flying(self, *, crops: bool) -> set[UUID]:
+        return {known for known, flight in self._flights.items() if flight.crop is crops}
+
+    def _overdue(self, find: Callable[[list[UUID]], list[Letter]], *, crops: bool) -> list[Letter]:
+        """Letters whose answer is late; what the outbox has given up meanwhile is on its way no more."""
         now = self._clock()
-        resting = {known for known, flight in self._flights.items() if flight.due_s > now}
-        room = limit - len(resting)
-        return pending(room, without=resting) if room > 0 else []
+        due = [known for known, flight in self._flights.items() if flight.crop is crops and flight.due_s <= now]
+        found = find(due)
+        for known in set(due) - {letter.id for letter in found}:
+            del self._flights[known]
+        return found
 
-    def _publish(self, topic: str, payload: bytes, letters: list[Letter]) -> None:
+    def _mind_the_silence(self, now: float) -> None:
+        """A connection on which nothing is answered may be dead in a way that nobody noticed: make a new one."""
+        if self.connected and not self._flights:
+            self._answered_s = now
+        if now - self._answered_s <= SILENCE_S:
+            return
+        self._answered_s = now
+        if self.connected:
+            log.warning("no answer from the cloud for %.0f s, though letters wait: connecting anew", SILENCE_S)
+        connection: Any = self._client.socket()
+        if connection:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._client.loop_start()  # does nothing, unless paho's thread has died
+
+    def _spread_retries(self) -> None:
+        """So that the doors of a broker that was away do not all come back in the same second."""
+        (least, next_least), (most, next_most) = RETRY_S
+        share = self._jitter()
+        delays: Any = least + share * (next_least - least), most + share * (next_most - most)
+        self._client.reconnect_delay_set(*delays)
+
+    def _publish(self, topic: str, payload: bytes, letters: list[Letter], *, crops: bool = False) -> None:
         if self._client.publish(topic, payload, qos=1).rc != mqtt.MQTT_ERR_SUCCESS:
             return
         now = self._clock()
         for letter in letters:
-            flight = self._flights.setdefault(letter.id, _Flight(0.0, 0))
+            flight = self._flights.setdefault(letter.id, _Flight(0.0, 0, crops))
             first, longest = RESEND_S
             flight.due_s = now + min(longest, first * 2**flight.sent) * (1 + 0.25 * self._jitter())
             flight.sent += 1
@@ -174,8 +250,9 @@ class Uplink:
             log.warning("the broker %s:%s refused the connection: %s", self._host, self._port, reason)
             return
         client.subscribe([(Topic(self._device, channel).text, 1) for channel in TO_DEVICE])
-        self.connected, self._trouble_told = True, ""
+        self._answered_s, self._trouble_told = self._clock(), ""
         self.connections += 1
+        self.connected = True
         log.info("connected to the broker %s:%s", self._host, self._port)
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
@@ -186,6 +263,7 @@ class Uplink:
             self._tell_trouble()
             return
         self.connected = False
+        self._spread_retries()
         log.info("disconnected from the broker: %s", reason)
 
     def _tell_trouble(self) -> None:

@@ -71,7 +71,7 @@ class Site:
         config = self.folder / "door.toml"
         config.write_text(
             f'device = "{DEVICE}"\n[camera]\nsource = "{self.clip}"\nloop = true\n[door]\nline = [0.5, 1.0, 0.5, 0.0]\n'
-            f'[broker]\nurl = "{self.broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{self.folder / "outbox"}"\n'
+            f'[broker]\nurl = "{self.broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{self.folder / "outbox"}"\nclock_wait_s = 0\n'
             f"[update]\n{update}"
         )
         command: list[str | Path] = [sys.executable, "-m", "agent", "run", "--config", config]
