@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="count at this door until stopped")
     run.add_argument("--config", type=Path, required=True, help="settings file, TOML; see docs/settings.md")
+    run.add_argument(
+        "--safe", action="store_true", help="do not count: deliver what waits, say so for 15 minutes, then end"
+    )
     update = commands.add_parser(
         "update", help="fetch and verify one signed release, then end; 75 means: try again later"
     )
@@ -79,10 +82,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from agent.app import Door
+    from agent.app import Door, Refuge
 
     arguments = ["--config", str(options.config.resolve()), *(f"--set={text}" for text in options.set)]
-    door = Door(_settings(options), update_arguments=arguments)
+    settings = _settings(options)
+    door = Refuge(settings) if options.safe else Door(settings, update_arguments=arguments)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

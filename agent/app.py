@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from agent import clock
 from agent.config import AgentSettings
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from agent.delivery.uplink import Uplink
+from agent.health.notify import Notifier
+from agent.health.steward import Signs, Steward
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.report import Reporter
@@ -34,14 +36,17 @@ from contract.crops import Role
 from contract.errors import TryAgainError
 from contract.events import PassEvent
 from contract.fleet import Reported
-from contract.health import Heartbeat
+from contract.health import Coverage, Heartbeat
 from contract.tls import client_context
 
 TICK_S = 0.1
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
 COMMIT_S = 1.0  # the longest an event waits for its commit
 CLOCK_STEP_S = 30.0  # a wall clock that was set by more than this makes the last report's time wrong
+WHOLE_COVERAGE_EVERY = 360  # heartbeats between two with all the coverage that is remembered
+SAFE_S = 900.0  # how long safe mode lasts before the agent is tried again
 REPORT_EVERY = 6  # heartbeats between two reports of the same
+SAFE = "safe mode: the agent ended again and again, so this door does not count; see its journal"
 
 log = logging.getLogger("agent")
 
@@ -65,12 +70,7 @@ class Door:
             boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator,
             resolution_s=settings.time_resolution_s, now=clock.now, synchronised=clock.synchronised,
         )  # fmt: skip
-        will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
-        identity = settings.broker.identity
-        self._uplink = Uplink(
-            settings.device, settings.broker.url, self._outbox, last_will=will,
-            tls=client_context(identity) if identity else None,
-        )  # fmt: skip
+        self._uplink = _uplink(settings, self._outbox, self._reporter.boot)
         self.gleaner = _gleaner(settings, self._detector)  # None where no crop may leave
         self._wish = Wish(settings.device, settings.update.folder if slots else None)
         self._keeper = Keeper(
@@ -80,7 +80,11 @@ class Door:
         self._told: object = None  # what the cloud was last told of this door's release
         self._clock_offset = 0.0
         self._beats = 0
+        self._whole_told: object = None  # when the cloud was last told all of the coverage
         self._begun = time.monotonic()
+        self._framed: float | None = None  # when the newest frame came
+        self._committed = self._begun  # when there was last nothing left to commit
+        self._steward = _steward(settings, self._begun)
         self._counted: deque[PassEvent] = deque()
         self._fault: BaseException | None = None
         self._vision = threading.Thread(target=self._look, name="vision", daemon=True)
@@ -93,12 +97,15 @@ class Door:
         self._obey_sampling()
         self._uplink.start()
         self._vision.start()
-        committed, beat = time.monotonic(), 0.0
+        beat = 0.0
         while not stop.wait(TICK_S) and self._vision.is_alive():
             now = time.monotonic()
-            if len(self._counted) >= COMMIT_EVENTS or (self._counted and now - committed >= COMMIT_S):
+            if not self._counted:
+                self._committed = now
+            elif len(self._counted) >= COMMIT_EVENTS or now - self._committed >= COMMIT_S:
                 self._commit()
-                committed = now
+                self._committed = now
+            self._steward.tick(now, self._signs(now))
             self._store_crops()
             self._uplink.pump()
             try:
@@ -115,6 +122,7 @@ class Door:
         self._vision.join(timeout=5.0)
         self._commit()
         self._store_crops(most=1000)
+        self._steward.close(time.monotonic())
         self._uplink.stop(lambda: self._heartbeat("offline"))
         self._outbox.close()
         if self._fault:
@@ -137,8 +145,10 @@ class Door:
 
     def _frames(self) -> Iterator[Frame]:
         for frame in self._camera.frames():
-            self._detector.at_s = frame.at_s
-            yield frame
+            self._framed = time.monotonic()
+            if self._steward.pace.take(frame.at_s):
+                self._detector.at_s = frame.at_s
+                yield frame
 
     def _obey(self, now: float) -> None:
         """Take the cloud's newest wish, go a step towards it, and say where that leads."""
@@ -183,6 +193,14 @@ class Door:
         for crop in self.gleaner.harvest(most) if self.gleaner else []:
             self._outbox.put_crop(Letter(crop.header.id, crop.encode(), protected=crop.header.role is Role.CONTROL))
 
+    def _signs(self, now: float) -> Signs:
+        waiting = self._outbox.waiting
+        return Signs(
+            frames=self._detector.frames, framed_s=self._framed, looking_s=self._detector.stuck_s(),
+            uncommitted_s=now - self._committed if self._counted else 0.0, camera_trouble=self._camera.trouble,
+            summary=f"{self._detector.fps():g} frames a second, {self._reporter.passes} passes, {waiting} letters wait",
+        )  # fmt: skip
+
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
         return Heartbeat(
             device=self._settings.device, state=state, boot=self._reporter.boot, at=clock.now(),
@@ -191,7 +209,14 @@ class Door:
             frames_dropped=self._camera.dropped, passes=self._reporter.passes,
             waiting=self._outbox.waiting, waiting_bytes=self._outbox.waiting_bytes,
             events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=self._trouble(),
+            board=self._steward.board, coverage=self._coverage(),
         )  # fmt: skip
+
+    def _coverage(self) -> Coverage:
+        """All that is remembered after every connect and once an hour, else the last day."""
+        turn = (self._uplink.connections, self._beats // WHOLE_COVERAGE_EVERY)
+        whole, self._whole_told = turn != self._whole_told, turn
+        return self._steward.coverage(time.monotonic(), whole=whole)
 
     def _trouble(self) -> tuple[str, ...]:
         found = [self._camera.trouble] if self._camera.trouble else []
@@ -199,7 +224,60 @@ class Door:
             found.append("the disk is full: crops are given up, events come last")
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
+        found += self._steward.trouble()
         return tuple(found)
+
+
+class Refuge:
+    """Safe mode: no camera and no model; delivers what waits, and says that this door does not count."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._boot, self._begun = uuid4(), time.monotonic()
+        self._outbox = Outbox.open(settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes)
+        self._uplink = _uplink(settings, self._outbox, self._boot)
+        self._steward = _steward(settings, self._begun)
+
+    def run(self, stop: threading.Event, *, for_s: float = SAFE_S) -> None:
+        """Until `stop` is set or `for_s` s are over."""
+        self._uplink.start()
+        beat = float("-inf")
+        signs = Signs(0, None, 0.0, 0.0, SAFE, SAFE)
+        while not stop.wait(TICK_S) and (now := time.monotonic()) - self._begun < for_s:
+            self._steward.tick(now, signs)
+            self._uplink.pump()
+            if self._uplink.connected and now - beat >= self._settings.broker.heartbeat_s:
+                self._uplink.heartbeat(self._heartbeat("online"))
+                beat = now
+        self._steward.close(time.monotonic())
+        self._uplink.stop(lambda: self._heartbeat("offline"))
+        self._outbox.close()
+
+    def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
+        now = time.monotonic()
+        return Heartbeat(
+            device=self._settings.device, state=state, boot=self._boot, at=clock.now(),
+            uptime_s=round(now - self._begun, 1), waiting=self._outbox.waiting,
+            waiting_bytes=self._outbox.waiting_bytes, events_lost=self._outbox.events_lost,
+            crops_lost=self._outbox.crops_lost, board=self._steward.board,
+            coverage=self._steward.coverage(now, whole=False), trouble=(SAFE, *self._steward.trouble()),
+        )  # fmt: skip
+
+
+def _uplink(settings: AgentSettings, outbox: Outbox, boot: UUID) -> Uplink:
+    identity = settings.broker.identity
+    return Uplink(
+        settings.device, settings.broker.url, outbox,
+        last_will=Heartbeat(device=settings.device, state="offline", boot=boot),
+        tls=client_context(identity) if identity else None,
+    )  # fmt: skip
+
+
+def _steward(settings: AgentSettings, begun_s: float) -> Steward:
+    return Steward(
+        settings.door.opening(), settings.outbox.folder, begun_s=begun_s, wall=time.time,
+        synchronised=clock.synchronised, notifier=Notifier.from_environment(),
+    )  # fmt: skip
 
 
 def _gleaner(settings: AgentSettings, eyes: Meter) -> Gleaner | None:

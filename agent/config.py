@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from agent.health.opening import Opening
 from agent.learning.sampler import LEAST_CONTROL
 from agent.vision.geometry import Line
 from contract.errors import ContractError
@@ -36,6 +37,23 @@ class DoorSettings(Settings):
 
     line: tuple[float, float, float, float] = (0.0, 0.5, 1.0, 0.5)
     """The threshold x0,y0,x1,y1 in the unit square, y down; crossing to its right-hand side is `in` (here: downwards)."""
+
+    open: tuple[str, ...] = ()
+    """Opening hours, `["mon-fri 08:00-20:00", "sat 10:00-02:00"]`; only they count as coverage. Counting never pauses. Empty: always."""
+    time_zone: str = "UTC"
+    """The zone that `open` is meant in, like `Europe/Paris`."""
+
+    @model_validator(mode="after")
+    def _hours(self) -> Self:
+        try:
+            self.opening()
+        except ContractError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def opening(self) -> Opening:
+        """The opening hours, ready to ask."""
+        return Opening.of(self.open, self.time_zone)
 
     @field_validator("line")
     @classmethod

@@ -17,6 +17,7 @@ if [ "$want" = test ]; then
     need postgresql '/usr/lib/postgresql/*/bin/initdb'
     need chromium /usr/bin/chromium
     need chromium-driver /usr/bin/chromedriver
+    need systemd '/usr/bin/systemd-analyze /bin/systemd-analyze'
 fi
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || { echo "setup: please install$missing" >&2; exit 2; }

@@ -1,0 +1,1 @@
+"""How this door is doing: what it measures, what it says, and who restarts it."""
