@@ -1,4 +1,4 @@
-"""`agent run` counts at a door; `agent replay` counts a clip."""
+"""`agent run` counts at a door; `agent doctor` looks at one; `agent replay` counts a clip."""
 
 import argparse
 import logging
@@ -15,7 +15,10 @@ LATER = 75  # EX_TEMPFAIL
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0; or, with one line on stderr, 2 (do something) or 75 (try again later)."""
+    """Run the command; returns the exit code: 0; or, with one line on stderr, 2 (do something) or 75 (try again later).
+
+    `doctor` returns 1 where it found a fault.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
@@ -23,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
             _run(options)
         elif options.command == "update":
             _update(options)
+        elif options.command == "doctor":
+            return _doctor(options)
         else:
             _replay(options)
     except ContractError as error:
@@ -48,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
         "update", help="fetch and verify one signed release, then end; 75 means: try again later"
     )
     update.add_argument("--config", type=Path, required=True, help="settings file, TOML")
-    for command in (run, update):
+    doctor = commands.add_parser("doctor", help="look at every part of this door and say what to do; 1 means: a fault")
+    doctor.add_argument("--config", type=Path, required=True, help="settings file, TOML")
+    doctor.add_argument("--json", action="store_true", help="for a program instead of a person")
+    for command in (run, update, doctor):
         command.add_argument(
             "--set",
             action="append",
@@ -98,6 +106,15 @@ def _update(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     print(update(settings.update, options.release, factory=settings.model.path))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from agent.health.doctor import examine_door
+    from agent.health.finding import Verdict, as_json, table, worst_of
+
+    findings = examine_door(_settings(options))
+    print(as_json(findings) if options.json else table(findings, colour=sys.stdout.isatty()))
+    return int(worst_of(findings) is Verdict.FAULT)
 
 
 def _settings(options: argparse.Namespace) -> AgentSettings:

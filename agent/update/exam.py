@@ -45,6 +45,15 @@ class Exam(threading.Thread):
 def examine(model: Path, running: Path, load: Load) -> Looker:
     """The release at `model`, ready to look; raises ContractError that says what is wrong with it."""
     detector = load(model)
+    pictures = recognise(detector, model)
+    fault = fault_of_speed(*_medians((detector, load(running)), pictures))
+    if fault:
+        raise ContractError(fault)
+    return detector
+
+
+def recognise(detector: Looker, model: Path) -> list[Pixels]:
+    """The golden frames beside `model`; raises ContractError where `detector` does not find in them what it should."""
     archive = model.with_name(GOLDEN_NAME).read_bytes()
     if sha256(archive).hexdigest() != detector.manifest.golden_digest:
         raise ContractError("the golden frames are not the ones that the manifest names")
@@ -54,10 +63,7 @@ def examine(model: Path, running: Path, load: Load) -> Looker:
         fault = fault_of_frame(frame.detections, detector.detect(pixels))
         if fault:
             raise ContractError(f"golden frame {number}: {fault}")
-    fault = fault_of_speed(*_medians((detector, load(running)), pictures))
-    if fault:
-        raise ContractError(fault)
-    return detector
+    return pictures
 
 
 def _medians(models: Sequence[Looker], pictures: Sequence[Pixels]) -> list[float]:
