@@ -198,6 +198,7 @@ class Door:
         return Signs(
             frames=self._detector.frames, framed_s=self._framed, looking_s=self._detector.stuck_s(),
             uncommitted_s=now - self._committed if self._counted else 0.0, camera_trouble=self._camera.trouble,
+            faces=self._detector.found, release=self._detector.manifest.release,
             summary=f"{self._detector.fps():g} frames a second, {self._reporter.passes} passes, {waiting} letters wait",
         )  # fmt: skip
 
@@ -209,7 +210,7 @@ class Door:
             frames_dropped=self._camera.dropped, passes=self._reporter.passes,
             waiting=self._outbox.waiting, waiting_bytes=self._outbox.waiting_bytes,
             events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=self._trouble(),
-            board=self._steward.board, coverage=self._coverage(),
+            board=self._steward.board, coverage=self._coverage(), drift=self._steward.drift,
         )  # fmt: skip
 
     def _coverage(self) -> Coverage:
@@ -242,7 +243,7 @@ class Refuge:
         """Until `stop` is set or `for_s` s are over."""
         self._uplink.start()
         beat = float("-inf")
-        signs = Signs(0, None, 0.0, 0.0, SAFE, SAFE)
+        signs = Signs(0, None, 0.0, 0.0, SAFE, (), 0, SAFE)
         while not stop.wait(TICK_S) and (now := time.monotonic()) - self._begun < for_s:
             self._steward.tick(now, signs)
             self._uplink.pump()

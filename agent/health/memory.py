@@ -16,6 +16,7 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._failing = False
+        self._written = b""
 
     def read(self) -> Any:
         """What was written last; None where there is nothing, or nothing whole."""
@@ -29,14 +30,17 @@ class Memory:
 
     def write(self, value: Any) -> bool:
         """Replace it; False where the disk does not take it."""
+        content = json.dumps(value, separators=(",", ":")).encode()
+        if content == self._written:  # flash wears
+            return True
         try:
-            write_durably(self._path, json.dumps(value, separators=(",", ":")).encode())
+            write_durably(self._path, content)
         except OSError as error:
             if not self._failing:
                 log.warning("%s cannot be written: %s", self._path, error)
             self._failing = True
             return False
-        self._failing = False
+        self._failing, self._written = False, content
         return True
 
 

@@ -1,24 +1,30 @@
 """Looks after a running door: reads the machine, keeps the coverage, slows down in heat, and answers the watchdog."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from agent.health.board import read_board
 from agent.health.coverage import Coverage
+from agent.health.drift import DRIFTED, Drift
 from agent.health.heat import MEASURES, Heat, Pace, heat_after
 from agent.health.memory import Memory, hours_as, hours_of
 from agent.health.notify import Notifier
 from agent.health.opening import Opening
 from agent.health.pulse import Ages, standstill
+from agent.vision.detector import Detection
 from contract.health import COVERAGE_HOURS, Board
 from contract.health import Coverage as SaidCoverage
 
 BOARD_S = 10.0  # between two readings of the machine
 KEEP_S = 60.0  # between two writes of the coverage: flash wears
+SAMPLE_S = 6.0  # between two looks at what the door sees, for drift: longer than most passes last
+KEEP_DRIFT_S = 600.0  # between two writes of it
 SHORT_HOURS = 25  # of coverage in a usual heartbeat
-COVERAGE_NAME = "coverage.json"
+COVERAGE_NAME, DRIFT_NAME = "coverage.json", "drift.json"
 
 log = logging.getLogger("agent.health")
 
@@ -32,6 +38,8 @@ class Signs:
     looking_s: float  # how long the look that goes on has lasted
     uncommitted_s: float  # how long a counted pass has waited for the disk
     camera_trouble: str | None
+    faces: Sequence[Detection]  # in the newest frame
+    release: int  # that found them
     summary: str  # one line for the machine's operator, while all is well
 
 
@@ -49,6 +57,9 @@ class Steward:
         self._wall, self._synchronised, self._notifier = wall, synchronised, notifier
         self._memory = Memory(folder / COVERAGE_NAME)
         self._coverage = Coverage(opening, hours_of(self._memory.read()), begun_s=begun_s, offset_s=wall() - begun_s)
+        self._drift_memory = Memory(folder / DRIFT_NAME)
+        self._drift = Drift.of(self._drift_memory.read(), np.random.default_rng())
+        self._sampled_s = self._drift_kept_s = begun_s
         self._begun_s = self._looked_s = begun_s
         self._frames = 0
         self._read_s = float("-inf")
@@ -67,6 +78,9 @@ class Steward:
         if signs.frames != self._frames:
             self._frames, self._looked_s = signs.frames, now_s
             self._coverage.look(now_s)
+            if now_s - self._sampled_s >= SAMPLE_S:
+                self._sampled_s = now_s
+                self._drift.take(signs.faces, signs.release)
         framed_s = self._begun_s if signs.framed_s is None else signs.framed_s
         ages = Ages(
             now_s - framed_s, now_s - self._looked_s, signs.looking_s, signs.uncommitted_s, signs.camera_trouble
@@ -79,6 +93,14 @@ class Steward:
             self._notifier.status(fault or signs.camera_trouble or signs.summary)
         if now_s - self._kept_s >= KEEP_S:
             self._keep(now_s)
+        if now_s - self._drift_kept_s >= KEEP_DRIFT_S:
+            self._drift_kept_s = now_s
+            self._drift_memory.write(self._drift.to_keep())
+
+    @property
+    def drift(self) -> float | None:
+        """The chance that this door's own first weeks would look as different as its last one; None: too young."""
+        return self._drift.chance
 
     def coverage(self, now_s: float, *, whole: bool) -> SaidCoverage:
         """What was observed of the last day, or of all that is remembered."""
@@ -96,12 +118,17 @@ class Steward:
         measure = MEASURES[self._heat]
         if measure.fps is not None:
             found.append(f"{self.board.temperature_c:g} C: at most {measure.fps:g} frames a second until it is cooler")
+        if self.drift is not None and self.drift <= DRIFTED:
+            found.append(
+                "this door no longer looks like in its first weeks: was the camera moved, or the light changed?"
+            )
         return found
 
     def close(self, now_s: float) -> None:
         """Keep what is to be kept, and say that the end was meant."""
         self._notifier.stopping()
         self._keep(now_s)
+        self._drift_memory.write(self._drift.to_keep())
         self._notifier.close()
 
     def _answer(self, now_s: float, signs: Signs, fault: str) -> None:

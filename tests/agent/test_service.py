@@ -76,9 +76,9 @@ def heartbeats(broker: Mosquitto) -> Iterator[Sequence[Heartbeat]]:
 
     def take(client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         if Topic.parse(message.topic).channel is Channel.HEALTH:
-            heard.append(Heartbeat.decode(message.payload, limit=HEALTH_LIMIT))
+            heard.append(Heartbeat.decode(bytes(message.payload), limit=HEALTH_LIMIT))
         else:
-            ids = tuple(event.id for event in EventBatch.decode(message.payload, limit=1 << 20).events)
+            ids = tuple(event.id for event in EventBatch.decode(bytes(message.payload), limit=1 << 20).events)
             client.publish(Topic("door-1", Channel.ACKS).text, Acknowledgement(stored=ids).encode(), qos=1)
 
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
