@@ -1,4 +1,4 @@
-"""`agent run` counts at a door; `agent replay` counts a clip; `agent selftest` tries the model and the Coral."""
+"""`agent run` counts at a door; `agent doctor` looks at one, `agent selftest` tries its model; `agent replay` counts a clip."""
 
 import argparse
 import logging
@@ -15,7 +15,10 @@ LATER = 75  # EX_TEMPFAIL
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0; or, with one line on stderr, 2 (do something) or 75 (try again later)."""
+    """Run the command; returns the exit code: 0; or, with one line on stderr, 2 (do something) or 75 (try again later).
+
+    `doctor` returns 1 where it found a fault.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
@@ -25,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
             _update(options)
         elif options.command == "selftest":
             _selftest(options)
+        elif options.command == "doctor":
+            return _doctor(options)
         else:
             _replay(options)
     except ContractError as error:
@@ -43,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="count at this door until stopped")
     run.add_argument("--config", type=Path, required=True, help="settings file, TOML; see docs/settings.md")
+    run.add_argument(
+        "--safe", action="store_true", help="do not count: deliver what waits, say so for 15 minutes, then end"
+    )
     update = commands.add_parser(
         "update", help="fetch and verify one signed release, then end; 75 means: try again later"
     )
@@ -50,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser("selftest", help="try the model, and the Coral, with the golden frames; 2: it failed")
     test.add_argument("--config", type=Path, required=True, help="settings file, TOML")
     test.add_argument("--json", action="store_true", help="the findings as one JSON object")
-    for command in (run, update, test):
+    doctor = commands.add_parser("doctor", help="look at every part of this door and say what to do; 1 means: a fault")
+    doctor.add_argument("--config", type=Path, required=True, help="settings file, TOML")
+    doctor.add_argument("--json", action="store_true", help="for a program instead of a person")
+    for command in (run, update, test, doctor):
         command.add_argument(
             "--set",
             action="append",
@@ -85,9 +96,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     from agent.app import Door
+    from agent.refuge import Refuge
 
     arguments = ["--config", str(options.config.resolve()), *(f"--set={text}" for text in options.set)]
-    door = Door(_settings(options), update_arguments=arguments)
+    settings = _settings(options)
+    door = Refuge(settings) if options.safe else Door(settings, update_arguments=arguments)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
@@ -105,6 +118,15 @@ def _selftest(options: argparse.Namespace) -> None:
     from agent.health.door import try_door
 
     try_door(_settings(options), as_json=options.json, out=sys.stdout)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from agent.health.doctor import examine_door
+    from agent.health.finding import Verdict, as_json, table, worst_of
+
+    findings = examine_door(_settings(options))
+    print(as_json(findings) if options.json else table(findings, colour=sys.stdout.isatty()))
+    return int(worst_of(findings) is Verdict.FAULT)
 
 
 def _settings(options: argparse.Namespace) -> AgentSettings:

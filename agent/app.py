@@ -1,4 +1,4 @@
-"""The agent put together: the only file that names concrete classes."""
+"""The agent put together: with `parts`, the only file that names concrete classes."""
 
 import logging
 import threading
@@ -12,15 +12,13 @@ from uuid import uuid4
 
 from agent.clock import Clock, Stamp
 from agent.config import AgentSettings
-from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
-from agent.delivery.uplink import Uplink
 from agent.health.coral import Coral
 from agent.health.marker import Marker
 from agent.health.probe import Probe
 from agent.health.selftest import Checkup, selftest
-from agent.learning.gleaner import Gleaner
-from agent.learning.sampler import Plan, Streams
+from agent.health.steward import Signs
+from agent.parts import gleaner, outbox, steward, uplink
 from agent.report import Reporter, redated
 from agent.update.exam import Load
 from agent.update.keeper import Keeper
@@ -40,13 +38,13 @@ from contract.crops import Role
 from contract.errors import TryAgainError
 from contract.events import PassEvent
 from contract.fleet import Reported
-from contract.health import Heartbeat
-from contract.tls import client_context
+from contract.health import Coverage, Heartbeat
 
 TICK_S = 0.1
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
 COMMIT_S = 1.0  # the longest an event waits for its commit
 CLOCK_STEP_S = 30.0  # a wall clock that was set by more than this makes the last report's time wrong
+WHOLE_COVERAGE_EVERY = 360  # heartbeats between two with all the coverage that is remembered
 REPORT_EVERY = 6  # heartbeats between two reports of the same
 
 log = logging.getLogger("agent")
@@ -70,21 +68,13 @@ class Door:
         )  # fmt: skip
         self._watch = Watch(time.monotonic())
         self._clock = Clock.of_this_boot()
-        self._outbox = Outbox.open(
-            settings.outbox.folder, cap_bytes=settings.outbox.cap_bytes, crop_days=settings.outbox.crop_days,
-            event_days=settings.outbox.event_days,
-        )  # fmt: skip
+        self._outbox = outbox(settings)
         self._reporter = Reporter(
             boot=uuid4(), release=self._detector.release_at, accelerator=self._detector.accelerator_at,
             resolution_s=settings.time_resolution_s, read=self._clock.read,
         )  # fmt: skip
-        will = Heartbeat(device=settings.device, state="offline", boot=self._reporter.boot)
-        identity = settings.broker.identity
-        self._uplink = Uplink(
-            settings.device, settings.broker.url, self._outbox, last_will=will,
-            tls=client_context(identity) if identity else None, drain_per_s=settings.outbox.drain_per_s,
-        )  # fmt: skip
-        self.gleaner = _gleaner(settings, self._detector, self._clock)  # None where no crop may leave
+        self._uplink = uplink(settings, self._outbox, self._reporter.boot)
+        self.gleaner = gleaner(settings, self._detector, self._clock)  # None where no crop may leave
         self._wish = Wish(settings.device, settings.update.folder if slots else None)
         self._keeper = Keeper(
             settings.update, slots, self._wish, self._detector, start, load=self._load, arguments=update_arguments,
@@ -104,7 +94,11 @@ class Door:
         self._told: object = None  # what the cloud was last told of this door's release
         self._clock_offset = 0.0
         self._beats = 0
+        self._whole_told: object = None  # when the cloud was last told all of the coverage
         self._begun = time.monotonic()
+        self._framed: float | None = None  # when the newest frame came
+        self._committed = self._begun  # when there was last nothing left to commit
+        self._steward = steward(settings, self._begun)
         self._counted: deque[tuple[PassEvent, Stamp | None]] = deque()
         self._fault: BaseException | None = None
         self._vision = threading.Thread(target=self._look, name="vision", daemon=True)
@@ -118,12 +112,15 @@ class Door:
         self._obey_door()
         self._uplink.start()
         self._vision.start()
-        committed, beat = time.monotonic(), 0.0
+        beat = 0.0
         while not stop.wait(TICK_S) and self._vision.is_alive():
             now = time.monotonic()
-            if len(self._counted) >= COMMIT_EVENTS or (self._counted and now - committed >= COMMIT_S):
+            if not self._counted:
+                self._committed = now
+            elif len(self._counted) >= COMMIT_EVENTS or now - self._committed >= COMMIT_S:
                 self._commit()
-                committed = now
+                self._committed = now
+            self._steward.tick(now, self._signs(now))
             self._store_crops()
             self._date_events()
             self._uplink.pump()
@@ -143,6 +140,7 @@ class Door:
         self._commit()
         self._store_crops(most=1000)
         self._date_events()
+        self._steward.close(time.monotonic())
         self._uplink.stop(lambda: self._heartbeat("offline"))
         self._outbox.close()
         if self._fault:
@@ -164,11 +162,13 @@ class Door:
 
     def _frames(self) -> Iterator[Frame]:
         for frame in self._camera.frames():
-            self._detector.at_s = frame.at_s
-            self._watch.see(frame.pixels, time.monotonic())
-            self._checkup.between()
-            yield frame
-            self._watch.wait(time.monotonic())
+            self._framed = time.monotonic()
+            self._watch.see(frame.pixels, self._framed)
+            if self._steward.pace.take(frame.at_s):
+                self._detector.at_s = frame.at_s
+                self._checkup.between()
+                yield frame
+                self._watch.wait(time.monotonic())
 
     def _obey(self, now: float) -> None:
         """Take the cloud's newest wish, go a step towards it, and say where that leads."""
@@ -243,6 +243,15 @@ class Door:
         for crop in self.gleaner.harvest(most) if self.gleaner else []:
             self._outbox.put_crop(Letter(crop.header.id, crop.encode(), protected=crop.header.role is Role.CONTROL))
 
+    def _signs(self, now: float) -> Signs:
+        waiting = self._outbox.waiting
+        return Signs(
+            frames=self._detector.frames, framed_s=self._framed, looking_s=self._detector.stuck_s(),
+            uncommitted_s=now - self._committed if self._counted else 0.0, camera_trouble=self._camera.trouble,
+            faces=self._detector.found, release=self._detector.manifest.release,
+            summary=f"{self._detector.fps():g} frames a second, {self._reporter.passes} passes, {waiting} letters wait",
+        )  # fmt: skip
+
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
         return Heartbeat(
             device=self._settings.device, state=state, boot=self._reporter.boot, at=self._clock.now(),
@@ -251,7 +260,14 @@ class Door:
             frames_dropped=self._camera.dropped, passes=self._reporter.passes,
             waiting=self._outbox.waiting, waiting_bytes=self._outbox.waiting_bytes,
             events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=self._trouble(),
+            board=self._steward.board, coverage=self._coverage(), drift=self._steward.drift,
         )  # fmt: skip
+
+    def _coverage(self) -> Coverage:
+        """All that is remembered after every connect and once an hour, else the last day."""
+        turn = (self._uplink.connections, self._beats // WHOLE_COVERAGE_EVERY)
+        whole, self._whole_told = turn != self._whole_told, turn
+        return self._steward.coverage(time.monotonic(), whole=whole)
 
     def _trouble(self) -> tuple[str, ...]:
         trouble = self._camera.trouble
@@ -265,13 +281,5 @@ class Door:
             found.append(f"{self._outbox.undated} events wait for the right time")
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
+        found += self._steward.trouble()
         return tuple(found)
-
-
-def _gleaner(settings: AgentSettings, eyes: Meter, clock: Clock) -> Gleaner | None:
-    learning = settings.learning
-    if not learning.crops:
-        return None
-    plan = Plan(learning.budget, control_share=learning.control_share, window_s=float(learning.window_s))
-    streams = Streams(control=Random(), priority=Random(), near_miss=Random())  # noqa: S311 - a sample, no secret
-    return Gleaner(settings.device, eyes, plan, streams, now=clock.now, resolution_s=settings.time_resolution_s)

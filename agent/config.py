@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from agent.health.opening import Opening
 from agent.learning.sampler import LEAST_CONTROL
 from agent.vision.doorway import Doorway
 from agent.vision.geometry import Line, Zone
@@ -53,6 +54,10 @@ class DoorSettings(Settings):
     """Several of them instead, each `[[door.lines]]` with a `name` (of a-z, 0-9 and `-`) and a `line` of its own."""
     zone: tuple[tuple[float, float], ...] = ()
     """Corners [x, y] of a polygon in the unit square; faces outside are not followed. Empty: the whole picture."""
+    open: tuple[str, ...] = ()
+    """Opening hours, `["mon-fri 08:00-20:00", "sat 10:00-02:00"]`; only they count as coverage. Counting never pauses. Empty: always."""
+    time_zone: str = "UTC"
+    """The zone that `open` is meant in, like `Europe/Paris`."""
 
     @model_validator(mode="after")
     def _a_doorway(self) -> Self:
@@ -60,6 +65,7 @@ class DoorSettings(Settings):
             raise ValueError("either one line or several lines, not both")
         try:
             self.doorway()
+            self.opening()
         except ContractError as error:
             raise ValueError(str(error)) from error
         return self
@@ -68,6 +74,10 @@ class DoorSettings(Settings):
         """The same as lines and a polygon."""
         lines = [Line.of(*one.line, name=one.name) for one in self.lines] or [Line.of(*self.line)]
         return Doorway.of(lines, Zone.of(self.zone) if self.zone else None)
+
+    def opening(self) -> Opening:
+        """The opening hours, ready to ask."""
+        return Opening.of(self.open, self.time_zone)
 
 
 class ModelSettings(Settings):

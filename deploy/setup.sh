@@ -15,12 +15,11 @@ python=$(command -v python3.11 || command -v python3.12 || command -v python3.13
 [ -n "$python" ] && "$python" -c 'import ensurepip, venv' 2>/dev/null || { need python3-venv /nowhere; python=python3; }
 if [ "$want" = test ]; then
     need postgresql '/usr/lib/postgresql/*/bin/initdb'
-    need gcc /usr/bin/gcc # builds the stand-in for the Edge TPU's library
-    need libc6-dev '/usr/include/stdio.h'
+    need gcc /usr/bin/gcc # builds the stand-in for the Edge TPU's library, and the recorder of what reaches the disk
+    need libc6-dev /usr/include/stdio.h
     need chromium /usr/bin/chromium
     need chromium-driver /usr/bin/chromedriver
-    need gcc /usr/bin/gcc
-    need libc6-dev /usr/include/stdio.h
+    need systemd '/usr/bin/systemd-analyze /bin/systemd-analyze'
 fi
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || { echo "setup: please install$missing" >&2; exit 2; }

@@ -26,7 +26,9 @@ PURE = (
     "agent/learning/privacy.py", "cloud/learning/retraining.py", "trainer/gate.py", "trainer/scores.py", "trainer/mappable.py",
     "trainer/mistakes.py", "trainer/hard.py",
     "agent/learning/witness.py", "agent/learning/gleaner.py", "agent/update/trial.py",
-    "contract/golden.py", "cloud/fleet/rollout.py",
+    "contract/golden.py", "cloud/fleet/rollout.py", "agent/health/opening.py", "agent/health/coverage.py",
+    "agent/health/heat.py", "agent/health/pulse.py", "agent/health/drift.py", "agent/health/certificate.py",
+    "agent/health/finding.py",
 )  # fmt: skip
 IMPURE = {"socket", "time", "sqlite3", "pathlib", "os", "subprocess", "sqlalchemy", "paho", "requests", "random"}
 HEAVY = {"torch", "torchvision", "matplotlib", "ultralytics", "tensorflow", "onnx", "onnx2tf"}

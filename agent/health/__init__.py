@@ -1,1 +1,1 @@
-"""How the device itself is doing: its accelerator, and whether the model still finds what it should."""
+"""How this door is doing: what it measures, what it says, who restarts it, and whether its Coral and its model still work."""

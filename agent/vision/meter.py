@@ -40,6 +40,7 @@ class Meter:
     ) -> None:
         self.frames = 0  # by all models
         self.looked = 0  # by the one that looks now
+        self.found: list[Detection] = []  # in the last frame
         self.fault = ""  # why the model before this one was taken away
         self.at_s = 0.0  # the stream's time of the frame that comes next, s
         self._detector = detector
@@ -87,6 +88,7 @@ class Meter:
         found = self._look(pixels)
         self.frames += 1
         self.looked += 1
+        self.found = found
         self._recent.append(self._clock())
         return found
 

@@ -25,7 +25,8 @@ def _knots(costs: Costs) -> list[Costs]:
     for row, column in costs:
         by_row[row].append(column)
         by_column[column].append(row)
-    knots, done = [], set()
+    done: set[int] = set()
+    knots: list[Costs] = []
     for first in by_row:
         if first in done:
             continue

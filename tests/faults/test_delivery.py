@@ -114,7 +114,11 @@ def test_a_door_that_woke_up_in_1970_and_never_learnt_the_time_is_counted_today_
     """[22] for passes, [79]: they are counted all the same, and nobody takes their day for certain."""
     long_ago = Reading(datetime(1970, 1, 1, 0, 7, tzinfo=UTC), Stamp(UUID(int=1), 420.0), trusted=False)
     reporter = Reporter(
-        boot=uuid4(), release=lambda _at_s: 4, accelerator=lambda _: Accelerator.CPU, resolution_s=60, read=lambda: long_ago
+        boot=uuid4(),
+        release=lambda _at_s: 4,
+        accelerator=lambda _: Accelerator.CPU,
+        resolution_s=60,
+        read=lambda: long_ago,
     )
     pairs = [reporter.event(Crossing(1.0, Direction.IN, Label.WITH_MASK, 0.9, age_s=1.5)) for _ in range(3)]
     fill(scene, [Letter(event.id, event.encode(), stamp=stamp) for event, stamp in pairs])
