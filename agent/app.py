@@ -10,6 +10,8 @@ from random import Random
 from typing import Literal
 from uuid import uuid4
 
+import cv2
+
 from agent import clock
 from agent.config import AgentSettings
 from agent.delivery.outbox import Outbox
@@ -52,6 +54,9 @@ class Door:
     def __init__(self, settings: AgentSettings, *, update_arguments: Sequence[str] = ()) -> None:
         """`update_arguments` is what a child `agent update` needs to read the same settings."""
         self._settings = settings
+        cv2.setNumThreads(
+            settings.model.threads
+        )  # by itself it takes every core, and is slower for that on small frames
         self._load: Load = partial(Detector.load, threads=settings.model.threads)
         slots = Slots(settings.update.folder, settings.model.path) if settings.update.url else None
         start = choose(slots, self._load) if slots else Start(self._load(settings.model.path), settings.model.path)
