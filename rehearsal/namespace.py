@@ -34,6 +34,7 @@ def main() -> int:
         os.read(mapped[0], 1)
         os.setgid(0)
         os.setuid(0)
+        libc.prctl(DIE_WITH_PARENT, signal.SIGKILL)  # new credentials forget it
         sys.exit(_wait(_fork(lambda: _become(qemu, Path(root), work, program))))
 
     child = _fork(enter)

@@ -154,7 +154,7 @@ def _survivors(level: Maps, thresholds: tuple[float, ...], below: tuple[float, .
     if below is None or not hits.size:
         return hits
     over = level.classes.reshape(-1, classes)[hits] >= _floors(below, level.class_scale, logits.size)[:classes]
-    return hits[~over.any(axis=1)]
+    return np.asarray(hits[~over.any(axis=1)], np.intp)
 
 
 def _distances(bins: Floats) -> Floats:
@@ -173,7 +173,7 @@ def _cells(rows: int, columns: int, stride: int) -> Floats:
     y, x = np.divmod(np.arange(rows * columns), columns)
     centre = np.stack([x, y, x, y], axis=1) * stride + stride / 2
     outward = np.broadcast_to(np.array([-stride, -stride, stride, stride]), centre.shape)
-    return np.stack([centre, outward], axis=1).astype(np.float32)
+    return np.asarray(np.stack([centre, outward], axis=1), np.float32)
 
 
 @lru_cache(maxsize=32)

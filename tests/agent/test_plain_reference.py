@@ -84,7 +84,8 @@ class PlainEyes:
     def _floats(self, side: int, channels: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float64]]:
         details = self._outputs[(side, side, channels)]
         step, zero = details["quantization"]
-        return (self._interpreter.get_tensor(details["index"])[0].astype(np.float64) - zero) * step
+        levels = self._interpreter.get_tensor(details["index"])[0].astype(np.float64)
+        return np.asarray((levels - zero) * step, np.float64)
 
 
 def drawn() -> list[Pixels]:
