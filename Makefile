@@ -3,10 +3,10 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup demo demo-loop test test-trainer trainer-environments check fix bench lock docs
+.PHONY: help setup demo demo-loop test test-trainer test-arm64 trainer-environments check fix bench lock docs
 
 help: ## list the words
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 setup: ## install what is missing: Python packages into .venv, mosquitto from the distribution
 	@./deploy/setup.sh demo
@@ -20,10 +20,14 @@ demo-loop: trainer-environments ## one turn of the learning loop: crops, labels,
 test: ## all tests that need no torch and no TensorFlow (also installs PostgreSQL and Chromium)
 	@./deploy/setup.sh test
 	@$(MAKE) --no-print-directory check
-	$(PYTHON) -m pytest tests/story tests/browser tests -m "not trainer" -n auto --maxprocesses 4 --dist loadfile
+	$(PYTHON) -m pytest tests/story tests/browser tests -m "not trainer and not arm64" -n auto --maxprocesses 4 --dist loadfile
 
 test-trainer: trainer-environments ## real training and conversion on a tiny set, in environments outside the checkout
 	$(PYTHON) -m pytest -m trainer
+
+test-arm64: ## the agent on an emulated Raspberry Pi 4 with Debian 13 (Linux, as root; downloads a system once)
+	@./deploy/setup.sh arm64
+	$(PYTHON) -m pytest -m arm64 tests/arm64
 
 trainer-environments: setup ## install the training and conversion environments (once, minutes)
 	@$(PYTHON) -m trainer environments
@@ -37,8 +41,8 @@ fix: ## format, and mend what lint can mend
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: setup ## measure the device's loop against the bare interpreter, side by side
-	@$(PYTHON) -m bench.overhead
+bench: setup ## the loop against the bare interpreter and ultralytics, a whole door, its memory; side by side
+	@$(PYTHON) -m bench
 
 lock: ## pin what is installed in .venv now
 	@{ echo "# Every package of the development environment, exactly; 'make lock' writes it. Installed with --no-deps."; \

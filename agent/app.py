@@ -10,6 +10,8 @@ from random import Random
 from typing import Literal
 from uuid import uuid4
 
+import cv2
+
 from agent.clock import Clock, Stamp
 from agent.config import AgentSettings
 from agent.delivery.shelf import Letter
@@ -56,6 +58,8 @@ class Door:
     def __init__(self, settings: AgentSettings, *, update_arguments: Sequence[str] = ()) -> None:
         """`update_arguments` is what a child `agent update` needs to read the same settings."""
         self._settings = settings
+        # By itself it takes every core, and is slower for that on small frames.
+        cv2.setNumThreads(settings.model.threads)
         self._load: Load = partial(Detector.load, threads=settings.model.threads)
         slots = Slots(settings.update.folder, settings.model.path) if settings.update.url else None
         start = choose(slots, self._load) if slots else Start(self._load(settings.model.path), settings.model.path)

@@ -1,14 +1,20 @@
-"""What the agent's loop costs above the bare interpreter: `make bench`.
+"""What the agent's loop costs above the bare interpreter, and what ultralytics' `predict` costs above its own inference.
 
-Both run on the same drawn frames (640x480) in turn, frame by frame, on one thread, so that a busy machine slows both alike.
+The floor is what the loop's own interpreter took inside it, frame by frame, on one thread: a busy machine slows both alike.
 """
 
+import json
 import statistics
-import sys
+import tempfile
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from agent import clock
 from agent.config import FACTORY_MODEL
@@ -18,55 +24,116 @@ from agent.vision.counter import Counter
 from agent.vision.detector import Detector
 from agent.vision.frame import Frame
 from agent.vision.geometry import Line
-from agent.vision.runtime import open_model
+from agent.vision.runtime import Interpreter, open_model
 from agent.vision.tracker import Tracker
-from agent.vision.yolo import letterbox
-from rehearsal.scene import LINES, Scene
+from agent.vision.yolo import Pixels
+from contract.errors import ContractError
+from contract.release import read_manifest
+from rehearsal.scene import LINES
+from trainer import environment
 
-FRAMES = 300
+BASE = Path(__file__).resolve().parents[1] / "trainer" / "models" / "base" / "weights.npz"
+PEER_FRAMES = 60
 
 
-def main() -> int:
-    """Print the milliseconds of both and their ratio."""
-    scene = Scene("passage", seed=5, people=30, gap_s=0.3)
-    frames = [scene.render(60 + index)[0] for index in range(FRAMES)]
-    detector, tracker = Detector.load(FACTORY_MODEL), Tracker()
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Milliseconds of each frame."""
+
+    floor: list[float]  # set_tensor and invoke
+    counting: list[float]  # the whole loop without crops
+    sampling: list[float]  # what crops cost on top, where they are switched on
+    faces: float  # found in a frame, on average
+
+    @property
+    def above(self) -> float:
+        """Median of what counting costs above the floor of the same frame."""
+        return float(np.median(np.array(self.counting) - np.array(self.floor)))
+
+
+class Timed:
+    """An interpreter that knows how long it took."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+        self._ms = 0.0
+        self.allocate_tensors = interpreter.allocate_tensors
+        self.get_input_details = interpreter.get_input_details
+        self.get_output_details = interpreter.get_output_details
+        self.get_tensor = interpreter.get_tensor
+
+    def set_tensor(self, tensor_index: int, value: npt.NDArray[Any]) -> None:
+        begun = time.perf_counter()
+        self._interpreter.set_tensor(tensor_index, value)
+        self._ms += (time.perf_counter() - begun) * 1000
+
+    def invoke(self) -> None:
+        begun = time.perf_counter()
+        self._interpreter.invoke()
+        self._ms += (time.perf_counter() - begun) * 1000
+
+    def taken(self) -> float:
+        """Milliseconds in set_tensor and invoke since this was last asked."""
+        ms, self._ms = self._ms, 0.0
+        return ms
+
+
+def measure(frames: list[Pixels]) -> Overhead:
+    """The factory model's loop over `frames`."""
+    cv2.setNumThreads(1)
+    timed = Timed(open_model(FACTORY_MODEL))
+    detector, tracker = Detector(timed, read_manifest(FACTORY_MODEL)), Tracker()
     counter = Counter(Line.of(*LINES["passage"]))
-    bare = open_model(FACTORY_MODEL)
-    entry = bare.get_input_details()[0]["index"]
     streams = Streams(Random(1), Random(2), Random(3))
     gleaner = Gleaner("bench", detector, Plan(20), streams, now=clock.now, resolution_s=60)
-    whole: list[float] = []
-    learning: list[float] = []
-    floor: list[float] = []
+    taken = Overhead([], [], [], 0.0)
     faces = 0
     for index, pixels in enumerate(frames):
-        tensor = letterbox(pixels, detector.manifest.input_size)[0]
+        at_s = index / 15
         begun = time.perf_counter()
-        bare.set_tensor(entry, tensor)
-        bare.invoke()
-        between = time.perf_counter()
         found = detector.detect(pixels)
-        seen, ended = tracker.update(found, index / 15)
-        crossings = counter.update(seen, ended, index / 15)
+        seen, ended = tracker.update(found, at_s)
+        crossings = counter.update(seen, ended, at_s)
         done = time.perf_counter()
-        gleaner.see(Frame(pixels, index / 15), found, seen, ended, crossings)
-        learning.append((time.perf_counter() - done) * 1000)
-        floor.append((between - begun) * 1000)
-        whole.append((done - between) * 1000)
+        gleaner.see(Frame(pixels, at_s), found, seen, ended, crossings)
+        taken.sampling.append((time.perf_counter() - done) * 1000)
+        taken.floor.append(timed.taken())
+        taken.counting.append((done - begun) * 1000)
         faces += len(found)
-    extra = np.array(whole) - np.array(floor)
-    print(
-        f"{FRAMES} frames of 640x480, {faces / FRAMES:.1f} faces each, {detector.manifest.input_size} px, one thread, no Coral"
-    )
-    print(f"set_tensor + invoke       {statistics.median(floor):7.2f} ms (median)")
-    print(f"the agent's whole loop    {statistics.median(whole):7.2f} ms (median), {np.median(extra):.2f} ms more")
-    print(f"ratio                     {statistics.median(whole) / statistics.median(floor):7.2f}")
-    print(
-        f"crops, where switched on  {statistics.mean(learning):7.2f} ms (mean), median {statistics.median(learning):.2f}, most {max(learning):.2f}"
-    )
-    return 0
+    return Overhead(taken.floor, taken.counting, taken.sampling, faces / len(frames))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def report(frames: list[Pixels]) -> None:
+    """Print the loop's overhead, and the peer's where its environment is installed."""
+    ours = measure(frames)
+    size = Detector.load(FACTORY_MODEL).manifest.input_size
+    print(
+        f"{len(frames)} frames of 640x480, {ours.faces:.1f} faces found in each, {size} px, one thread, no Coral; medians"
+    )
+    print(f"set_tensor + invoke             {statistics.median(ours.floor):8.2f} ms")
+    print(f"the agent's loop                {statistics.median(ours.counting):8.2f} ms, {ours.above:.2f} ms above that")
+    print(
+        f"  and crops, where switched on  {statistics.median(ours.sampling):8.2f} ms,"
+        f" mean {statistics.mean(ours.sampling):.2f}, most {max(ours.sampling):.1f}"
+    )
+    try:
+        peer = _peer(frames[:PEER_FRAMES], size)
+    except ContractError as error:
+        print(f"ultralytics' predict            not measured: {error}")
+        return
+    own = statistics.median(peer["before"]) + statistics.median(peer["after"])
+    rest = float(np.median(np.array(peer["whole"]) - np.array(peer["inference"])))
+    print(
+        f"ultralytics' predict, float     {statistics.median(peer['whole']):8.2f} ms, {rest:.2f} ms above its inference"
+        f" ({own:.2f} by its own clock), {peer['faces'][0]:.1f} faces, {peer['memory_mb'][0]:.0f} MB resident"
+    )
+    print("  (the same network's float weights; only what either costs above its inference can be compared)")
+
+
+def _peer(frames: list[Pixels], size: int) -> dict[str, list[float]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures, out = Path(scratch) / "frames.npy", Path(scratch) / "peer.json"
+        np.save(pictures, np.stack(frames))
+        environment.run("train", "bench.peer", [BASE, pictures, str(size), out], quiet=True)
+        told: dict[str, list[float]] = json.loads(out.read_text())
+        return told

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a Debian machine needs to run the demo, or the tests: `deploy/setup.sh demo|test`. Quick when all is there.
+# What a Debian machine needs to run the demo, the tests, or those on arm64: `deploy/setup.sh demo|test|arm64`. Quick when all is there.
 set -eu
 cd "$(dirname "$0")/.."
 want=${1:-demo}
@@ -20,6 +20,10 @@ if [ "$want" = test ]; then
     need chromium /usr/bin/chromium
     need chromium-driver /usr/bin/chromedriver
     need systemd '/usr/bin/systemd-analyze /bin/systemd-analyze'
+fi
+if [ "$want" = arm64 ]; then
+    need qemu-user-static /usr/bin/qemu-aarch64-static
+    need mmdebstrap /usr/bin/mmdebstrap
 fi
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || { echo "setup: please install$missing" >&2; exit 2; }

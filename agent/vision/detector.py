@@ -109,14 +109,13 @@ def detections(boxes: Floats, scores: Floats, placement: Placement, size: tuple[
     """Boxes (n, 4) in input px and class scores (n, classes) of a frame of `size` (width, height) px, in its unit square."""
     spot = np.array([placement.left, placement.top] * 2, np.float32)
     corners = (boxes - spot) / placement.scale / np.array(size * 2, np.float32)
-    return [
-        _detection(corner, score) for corner, score in zip(corners.clip(0, 1).tolist(), scores.tolist(), strict=True)
-    ]
+    inside = np.minimum(np.maximum(corners, 0), 1)
+    return [_detection(corner, score) for corner, score in zip(inside.tolist(), scores.tolist(), strict=True)]
 
 
 def _detection(corners: list[float], scores: list[float]) -> Detection:
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return Detection(Box(*corners), LABELS[best], scores[best], tuple(scores))
+    confidence = max(scores)
+    return Detection(Box(*corners), LABELS[scores.index(confidence)], confidence, tuple(scores))
 
 
 @dataclass(frozen=True, slots=True)
