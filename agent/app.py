@@ -181,7 +181,8 @@ class Door:
             self._keeper.hear(now)
             self._obey_sampling()
             self._obey_door()
-        self._coral.tick(now, self._keeper.model, on_trial=self._keeper.on_trial)
+        hot = not self._steward.accelerator_allowed
+        self._coral.tick(now, self._keeper.model, on_trial=self._keeper.on_trial, hot=hot)
         self._keeper.tick(now)
         self._tell()
 

@@ -66,8 +66,8 @@ class Coral:
             return ""
         return f"the Coral is not used: {self._why}"[:200]
 
-    def tick(self, now: float, model: Path, *, on_trial: bool) -> None:
-        """Do what is due; `model` is the running CPU file, `now` is s on a clock that never steps back.
+    def tick(self, now: float, model: Path, *, on_trial: bool, hot: bool = False) -> None:
+        """Do what is due; `model` is the running CPU file, `now` is s on a clock that never steps back, `hot` lets it rest.
 
         Raises TryAgainError where a look that hangs keeps the Coral from coming back: only a new process frees it.
         """
@@ -76,6 +76,8 @@ class Coral:
         if self._due is None:
             self._due = now + self._pause() if self._crashed else now
         self._stuck = [one for one in self._stuck if _hangs(one)]
+        if hot and self._guard and self._meter.looker is self._guard:
+            self._meter.retreat("it is too hot for it")
         if self._guard:
             self._watch(now, self._guard, on_trial=on_trial)
         elif on_trial:
@@ -89,7 +91,7 @@ class Coral:
             self._collect(now, self._child)
         elif self._attempt:
             self._judge(now, self._attempt)
-        elif now >= self._due:
+        elif now >= self._due and not hot:
             self._begin(now, model)
 
     def close(self) -> None:

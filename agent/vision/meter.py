@@ -46,6 +46,7 @@ class Meter:
         self._detector = detector
         self._fallback = fallback
         self._next: tuple[Looker, Looker | None] | None = None
+        self._retreat = ""  # why the fallback is to take over at the next frame
         self._lock = threading.Lock()
         self._eras = deque([(float("-inf"), detector.manifest.release, detector.accelerator)], maxlen=ERAS)
         self._clock = clock
@@ -70,7 +71,12 @@ class Meter:
     def swap(self, detector: Looker, *, fallback: Looker | None) -> None:
         """Look with `detector` from the next frame on; go back to `fallback` by itself if it fails."""
         with self._lock:
-            self._next, self.fault = (detector, fallback), ""
+            self._next, self._retreat, self.fault = (detector, fallback), "", ""
+
+    def retreat(self, reason: str) -> None:
+        """Go back to the fallback at the next frame, as after an error; nothing where there is none."""
+        with self._lock:
+            self._retreat = reason if self._fallback else ""
 
     def settle(self) -> None:
         """The model that looks now needs no fallback any more."""
@@ -85,6 +91,9 @@ class Meter:
                 self._next = None
                 self.fault = ""
                 self._take(coming, fallback)
+            elif self._retreat and self._fallback:
+                self.fault, self._retreat = self._retreat, ""
+                self._take(self._fallback, None)
         found = self._look(pixels)
         self.frames += 1
         self.looked += 1

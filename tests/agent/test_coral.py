@@ -65,6 +65,7 @@ class Bench:
     look: Callable[[], object] = lambda: None
     probes: list[float] = field(default_factory=list)
     on_trial: bool = False
+    hot: bool = False
     load: Callable[[Path], Looker] | None = None
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class Bench:
 
     def tick(self, after_s: float = 0.1) -> None:
         self.now += after_s
-        self.coral.tick(self.now, self.model, on_trial=self.on_trial)
+        self.coral.tick(self.now, self.model, on_trial=self.on_trial, hot=self.hot)
 
     def frame(self) -> list[Detection]:
         return self.meter.detect(PIXELS)
@@ -296,3 +297,20 @@ def test_a_look_at_the_coral_ends_its_thread(bench: Bench) -> None:
     bench.go()
     bench.coral.close()
     wait_until(lambda: threading.active_count() <= before, within_s=5, what="the end of the thread")
+
+
+def test_a_coral_that_is_too_hot_rests_and_is_taken_again_when_it_has_cooled(bench: Bench) -> None:
+    bench.go()
+    assert bench.meter.accelerator is CORAL
+    bench.hot = True
+    bench.tick()
+    bench.frame()
+    bench.tick()
+    assert bench.meter.accelerator is CPU
+    assert bench.coral.trouble == "the Coral is not used: it is too hot for it"
+    bench.tick(10 * FIRST_PAUSE_S)
+    assert len(bench.probes) == 1
+    bench.hot = False
+    bench.go()
+    assert bench.meter.accelerator is CORAL
+    assert len(bench.probes) == 2
