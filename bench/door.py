@@ -86,7 +86,7 @@ def _memory(broker: Mosquitto, scratch: Path, pixels: list[Pixels]) -> None:
     writer.release()
     config.write_text(
         f'device = "door-memory"\n[camera]\nsource = "{clip}"\nloop = true\n[door]\nline = {list(LINES["passage"])}\n'
-        f'[broker]\nurl = "{broker.url}"\n[outbox]\nfolder = "{scratch / "outbox"}"\n[learning]\ncrops = true\n'
+        f'[broker]\nurl = "{broker.url}"\n[outbox]\nfolder = "{scratch / "outbox"}"\nclock_wait_s = 0\n[learning]\ncrops = true\n'
     )
     agent = Child("agent", [sys.executable, "-m", "agent", "run", "--config", config], log=scratch / "agent.log")
     try:

@@ -37,7 +37,7 @@ class Manager:
         settings = self._folder / "agent.toml"
         settings.write_text(
             f'device = "door-1"\n[camera]\nsource = "{source}"\nloop = true\n[broker]\nurl = "{broker}"\n'
-            f'heartbeat_s = 1\n[outbox]\nfolder = "{self._folder / "outbox"}"\n'
+            f'heartbeat_s = 1\n[outbox]\nfolder = "{self._folder / "outbox"}"\nclock_wait_s = 0\n'
         )
         self._agent = subprocess.Popen(
             [sys.executable, "-m", "agent", "run", "--config", str(settings), *arguments],

@@ -169,7 +169,7 @@ def start(folder: Path, broker: Mosquitto, clip: Path, library: str, **environme
     config = folder / "door.toml"
     config.write_text(
         f'device = "{DEVICE}"\n[camera]\nsource = "{clip}"\nloop = true\n[door]\nline = [0.5, 1.0, 0.5, 0.0]\n'
-        f'[broker]\nurl = "{broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{folder / "outbox"}"\n'
+        f'[broker]\nurl = "{broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{folder / "outbox"}"\nclock_wait_s = 0\n'
         f'[model]\npath = "{model}"\nedgetpu_library = "{library}"\n'
     )
     command: list[str | Path] = [sys.executable, "-m", "agent", "run", "--config", config]

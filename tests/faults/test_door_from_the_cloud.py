@@ -31,7 +31,7 @@ def door(tmp_path: Path, broker: Mosquitto, cloud: Cloud) -> Iterator[Child]:
     write_clip(Scene("passage", seed=61, people=3, gap_s=1.0), clip)
     config.write_text(
         f'device = "{DEVICE}"\n[camera]\nsource = "{clip}"\nloop = true\n[door]\nline = {NOBODY}\n'
-        f'[broker]\nurl = "{broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{tmp_path / "outbox"}"\n'
+        f'[broker]\nurl = "{broker.url}"\nheartbeat_s = 1\n[outbox]\nfolder = "{tmp_path / "outbox"}"\nclock_wait_s = 0\n'
     )
     env = os.environ | {"OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "ERROR"}
     command: list[str | Path] = [sys.executable, "-m", "agent", "run", "--config", config]
