@@ -125,7 +125,7 @@ def test_a_crowd_before_the_camera_is_not_a_moved_camera() -> None:
     crowd._plate = few._plate
     run(watch, (few.render(index)[0] for index in range(0, few.frames, 15)), seconds, LEARNED)
     run(watch, cycle([few.render(0)[0], few.render(1)[0]]), seconds, LEARNED)
-    full = [crowd.render(index)[0] for index in range(150, 750, 15)]
+    full = [crowd.render(index)[0] for index in range(150, crowd.frames, 24)]
     assert run(watch, cycle(full), seconds, 400) == [[]] * 400
 
 
