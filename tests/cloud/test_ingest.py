@@ -302,6 +302,13 @@ def test_a_heartbeat_becomes_the_doors_state(intake: Intake) -> None:
     assert device.trouble == ("hot \u0000 \U0001f525",)
 
 
+def test_a_heartbeat_that_tells_of_machine_coverage_and_drift_is_taken(intake: Intake) -> None:
+    golden = Path(__file__).resolve().parents[1] / "golden" / "v1" / "health-warm.json"
+    intake.take(Message(Topic("door-1", Channel.HEALTH).text, golden.read_bytes()))
+    (device,) = intake.store.devices()
+    assert (device.state, device.release, device.fps, device.waiting) == ("online", 3, 8.0, 2)
+
+
 def test_the_last_will_says_offline_and_nothing_else(intake: Intake) -> None:
     intake.take(health_message("front", release=4, fps=13.5))
     intake.take(health_message("front", state="offline", at=None), now=at(9))
