@@ -51,12 +51,14 @@ def _become(qemu: str, root: Path, work: str, program: list[str]) -> NoReturn:
     _mount("proc", "/proc", "proc")
     _mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
     Path("/proc/sys/fs/binfmt_misc/register").write_text(MAGIC.format(qemu=qemu))
-    _mount("proc", root / "proc", "proc")
-    _mount("/sys", root / "sys", None, BIND | RECURSIVE)
-    _mount(work, root / "work", None, BIND)
-    os.chroot(root)
-    os.chdir("/work")
-    os.execv(program[0], program)  # noqa: S606 - there is no shell in there
+    _mount(work, root / "work", None, BIND)  # and neither /proc nor /sys: they speak of the other processor
+
+    def start() -> NoReturn:
+        os.chroot(root)
+        os.chdir("/work")
+        os.execv(program[0], program)  # noqa: S606 - there is no shell in there
+
+    sys.exit(_wait(_fork(start)))  # not the first process of its namespace, which no signal of its own can end
 
 
 def _fork(then: Callable[[], NoReturn]) -> int:
