@@ -172,7 +172,7 @@ class Door:
                 self._detector.at_s = frame.at_s
                 self._checkup.between()
                 yield frame
-                self._watch.wait(time.monotonic())
+            self._watch.wait(time.monotonic())
 
     def _obey(self, now: float) -> None:
         """Take the cloud's newest wish, go a step towards it, and say where that leads."""
