@@ -97,4 +97,5 @@ def _chord(across: float, down: float, offset: float) -> Line | None:
     if last - first < SHORTEST:
         return None
     corners = (x + dx * first, y + dy * first, x + dx * last, y + dy * last)
-    return Line.of(*(min(1.0, max(0.0, round(value, DIGITS))) for value in corners))
+    x0, y0, x1, y1 = (min(1.0, max(0.0, round(value, DIGITS))) for value in corners)
+    return Line.of(x0, y0, x1, y1)

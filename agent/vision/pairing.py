@@ -25,7 +25,8 @@ def _knots(costs: Costs) -> list[Costs]:
     for row, column in costs:
         by_row[row].append(column)
         by_column[column].append(row)
-    knots, done = [], set()
+    knots: list[Costs] = []
+    done: set[int] = set()
     for first in by_row:
         if first in done:
             continue

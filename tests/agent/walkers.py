@@ -34,7 +34,7 @@ def path(*stops: tuple[float, float], speed: float = 0.5, fps: float = FPS, size
 
 def together(*walks: Frames, late: Sequence[int] = ()) -> Frames:
     """Several at once; `late` frames later than the first."""
-    shifted = [
+    shifted: list[Frames] = [
         [[] for _ in range(after)] + walk for walk, after in zip(walks, [*late, *[0] * len(walks)], strict=False)
     ]
     return [
