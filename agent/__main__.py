@@ -1,4 +1,4 @@
-"""`agent run` counts at a door; `agent doctor` looks at one, `agent selftest` tries its model; `agent replay` counts a clip."""
+"""`agent run` counts at a door; `doctor` looks at one, `selftest` tries its model, `commission` fits its line; `replay` counts a clip."""
 
 import argparse
 import logging
@@ -7,8 +7,11 @@ import sys
 import threading
 from pathlib import Path
 
+from agent.commission.command import add_arguments as add_commission_arguments
+from agent.commission.command import run as run_commission
 from agent.config import FACTORY_MODEL, AgentSettings
-from agent.vision.geometry import Line
+from agent.vision.doorway import Doorway
+from agent.vision.geometry import Line, Zone
 from contract.errors import ContractError, TryAgainError
 
 LATER = 75  # EX_TEMPFAIL
@@ -30,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
             _selftest(options)
         elif options.command == "doctor":
             return _doctor(options)
+        elif options.command == "commission":
+            run_commission(options, _settings(options) if options.config else None)
         else:
             _replay(options)
     except ContractError as error:
@@ -61,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="look at every part of this door and say what to do; 1 means: a fault")
     doctor.add_argument("--config", type=Path, required=True, help="settings file, TOML")
     doctor.add_argument("--json", action="store_true", help="for a program instead of a person")
-    for command in (run, update, test, doctor):
+    commission = commands.add_parser("commission", help="fit this door's line to walks, measure it, sign the result")
+    commission.add_argument(
+        "--config", type=Path, help="settings file, TOML; its [camera] is used unless there is a --clip"
+    )
+    add_commission_arguments(commission)
+    for command in (run, update, test, doctor, commission):
         command.add_argument(
             "--set",
             action="append",
@@ -79,8 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         help='lines {"at_ms": t, "boxes": [[x0,y0,x1,y1,confidence,class], ...]}',
     )
     replay.add_argument(
-        "--line", default="0,0.5,1,0.5", help="x0,y0,x1,y1 in the unit square; crossing to its right-hand side is `in`"
+        "--line",
+        action="append",
+        metavar="[NAME=]X0,Y0,X1,Y1",
+        help="in the unit square; crossing to its right-hand side is `in`; several, each with a name (default: 0,0.5,1,0.5)",
     )
+    replay.add_argument("--zone", metavar='"X,Y X,Y X,Y ..."', help="corners; faces outside are not followed")
     replay.add_argument(
         "--model", type=Path, default=FACTORY_MODEL, help="int8 TFLite file with its manifest.json beside it"
     )
@@ -143,7 +157,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _replay(options: argparse.Namespace) -> None:
     from agent.replay import replay_clip, replay_detections
 
-    line = Line.parse(options.line)
+    lines = [Line.parse(text) for text in options.line or ["0,0.5,1,0.5"]]
+    doorway = Doorway.of(lines, Zone.parse(options.zone) if options.zone else None)
     if options.fps is not None and options.fps <= 0:
         raise ContractError(f"--fps must be above 0, not {options.fps:g}")
     if bool(options.clip) == bool(options.detections):
@@ -152,13 +167,18 @@ def _replay(options: argparse.Namespace) -> None:
         raise ContractError("--crops needs a clip: recorded detections have no pixels")
     if options.detections:
         replay_detections(
-            options.detections, line=line, fps=options.fps, as_json=options.json, out=sys.stdout, progress=sys.stderr
+            options.detections,
+            doorway=doorway,
+            fps=options.fps,
+            as_json=options.json,
+            out=sys.stdout,
+            progress=sys.stderr,
         )
     else:
         replay_clip(
             options.clip,
             model=options.model,
-            line=line,
+            doorway=doorway,
             fps=options.fps,
             as_json=options.json,
             out=sys.stdout,

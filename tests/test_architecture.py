@@ -21,6 +21,7 @@ MAY_IMPORT = {
 PURE = (
     "agent/vision/yolo.py", "agent/vision/geometry.py", "agent/vision/tracker.py", "agent/vision/counter.py",
     "agent/vision/pipeline.py", "agent/vision/frame.py", "agent/vision/stamps.py", "agent/vision/watch.py",
+    "agent/vision/pairing.py", "agent/vision/doorway.py", "agent/commission/fit.py",
     "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py",
     "cloud/ingest/jpeg.py", "provisioning/ca.py", "provisioning/enrol.py", "provisioning/brake.py", "cloud/web/learning.py", "agent/learning/sampler.py",
     "agent/learning/privacy.py", "cloud/learning/retraining.py", "trainer/gate.py", "trainer/scores.py", "trainer/mappable.py",

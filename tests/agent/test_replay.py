@@ -50,6 +50,18 @@ def test_the_line_says_which_way_is_in(tmp_path: Path) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["summary"]["out"] == 1
 
 
+def test_several_lines_are_counted_by_name_and_a_zone_leaves_out_the_rest(tmp_path: Path) -> None:
+    file = recorded(tmp_path / "d.jsonl", walk(*[0.1 + 0.03 * step for step in range(28)]))
+    lines = ("--line", "near=0,0.4,1,0.4", "--line", "far=1,0.7,0,0.7")
+    rows = [json.loads(row) for row in agent("replay", "--detections", file, "--json", *lines).stdout.splitlines()[:-1]]
+    assert [(row["line"], row["direction"]) for row in rows] == [("near", "in"), ("far", "out")]
+    beside = agent("replay", "--detections", file, "--json", *lines, "--zone", "0.6,0 1,0 1,1 0.6,1")
+    assert json.loads(beside.stdout.splitlines()[-1])["summary"] | {"fps": 0} == {
+        "in": 0, "out": 0, "frames": 28, "fps": 0,
+        "by_label": {"with_mask": 0, "without_mask": 0, "mask_worn_incorrectly": 0},
+    }  # fmt: skip
+
+
 def test_frames_can_be_spaced_evenly_instead_of_by_their_own_times(tmp_path: Path) -> None:
     rows = [{"at_ms": 0, "boxes": row["boxes"]} for row in walk(*[0.1 + 0.03 * step for step in range(28)])]
     file = recorded(tmp_path / "d.jsonl", rows)
