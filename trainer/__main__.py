@@ -194,6 +194,12 @@ def _add_recipe(stage: argparse.ArgumentParser) -> None:
         "--keep", type=float, default=0.0, help="share of the base in the result: both are averaged, weight by weight"
     )
     stage.add_argument(
+        "--kept",
+        type=Path,
+        metavar="WEIGHTS.npz",
+        help="average with these instead: what was begun from the base goes on",
+    )
+    stage.add_argument(
         "--repeat", action="append", default=[], metavar="LABEL=N", help="list pictures with LABEL N times; repeatable"
     )
     stage.add_argument("--out", type=Path, required=True, help="the run folder")

@@ -30,7 +30,7 @@ def write_card(manifest: Manifest, folder: Path) -> Path:
         f"{manifest.size / 1e6:.2f} MB; SHA-256 `{manifest.digest[:16]}...`. The weights start from the COCO checkpoint of "
         "YOLOv5n, so this file is AGPL-3.0 like the project.\n",
         "## Trained on\n",
-        "| step | starts from | data set (split, images) | epochs | px | batch | seed | scale | repeated | mixup | eyes filled | painted over below | base kept |\n"
+        "| step | starts from | data set (split, images) | epochs | px | batch | seed | scale | repeated | mixup | eyes filled | painted over below | older weights kept |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(_steps(trained)) + "\n",
         "`masks`: real photographs with three classes, internal test material, not part of this repository. `scenes`: frames of "
         "generated door scenes (`python -m rehearsal dataset`), drawn by us.\n",
@@ -114,6 +114,12 @@ def _memory(known: EdgeTpu) -> str:
     return f"{kept:.2f} MiB of parameters stay on the chip, {streamed:.2f} MiB are streamed to it for every frame. "
 
 
+def _kept(trained: dict[str, Any]) -> str:
+    """The share, and of which weights where they are not those that the step starts from."""
+    other = trained.get("kept_sha256")
+    return f"{trained.get('keep', 0.0):g}" + (f" of `{other[:8]}...`" if other else "")
+
+
 def _steps(trained: dict[str, Any]) -> list[str]:
     """One row per training, the first one first: a base that was itself trained here tells its own."""
     base = trained["base"]
@@ -126,6 +132,6 @@ def _steps(trained: dict[str, Any]) -> list[str]:
         repeated,
         *(trained.get(name, 0.0) for name in ("mixup", "eyes")),
         f"{trained.get('tiny', 0):g} px",
-        trained.get("keep", 0.0),
+        _kept(trained),
     ]
     return [*before, f"| {len(before) + 1} | {start} | {sets} | " + " | ".join(map(str, numbers)) + " |"]

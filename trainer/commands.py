@@ -124,6 +124,8 @@ def _new_run(options: argparse.Namespace) -> Run:
         raise ContractError("train needs --data DATA.yaml (one or more) and --base WEIGHTS.npz")
     if not options.base.is_file():
         raise ContractError(f"no base weights at {options.base}")
+    if options.kept and not options.kept.is_file():
+        raise ContractError(f"no weights at {options.kept} to average with")
     _require_image_size(options.image_size)
     sources = tuple(Source.parse(text) for text in options.data)
     for source in sources:  # a typo is better found now than by another program
@@ -140,7 +142,7 @@ def _new_run(options: argparse.Namespace) -> Run:
     recipe = Recipe(
         options.base.resolve(), options.epochs, options.image_size, options.batch, options.seed, options.rate, options.scale,
         dict(_repeat(text) for text in options.repeat), options.mixup, options.eyes, options.tiny,
-        options.keep,
+        options.keep, options.kept.resolve() if options.kept else None,
     )  # fmt: skip
     return Run(options.out, sources, recipe)
 

@@ -48,7 +48,8 @@ class Recipe:
     mixup: float = 0.0  # share of pictures that are laid over another
     eyes: float = 0.0  # share of faces shown with their eyes filled, as in the crops that doors send
     tiny: float = 0.0  # px of the network's input; faces narrower than that are painted over, and nobody's to find
-    keep: float = 0.0  # share of the base in the result: the weights are averaged, which generalises better than either
+    keep: float = 0.0  # share of `kept` in the result: the weights are averaged, which generalises better than either
+    kept: Path | None = None  # .npz weights to average with; None: the base
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class Run:
         try:
             settings = json.loads((folder / CONFIG).read_text())
             sources = tuple(Source(Path(one["data"]), one["train"], one["val"]) for one in settings["sources"])
-            recipe = Recipe(**settings["recipe"] | {"base": Path(settings["recipe"]["base"])})
+            told = settings["recipe"]
+            kept = told.get("kept")
+            recipe = Recipe(**told | {"base": Path(told["base"]), "kept": Path(kept) if kept else None})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ContractError(f"{folder} is not a run folder: {CONFIG} cannot be read ({error})") from error
         return cls(folder, sources, recipe)
@@ -133,6 +136,7 @@ class Run:
             "eyes": self.recipe.eyes,
             "tiny": self.recipe.tiny,
             "keep": self.recipe.keep,
+            **({"kept_sha256": sha256(self.recipe.kept.read_bytes()).hexdigest()} if self.recipe.kept else {}),
         }
 
     def _digests(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def train(run: Run, *, resume: bool = False) -> None:
         "degrees": 4.0, "scale": recipe.scale, "mosaic": 1.0, "close_mosaic": max(1, recipe.epochs // 6), "hsv_h": 0.02, "mixup": recipe.mixup,
     }  # fmt: skip
     if recipe.keep:
-        network.load_all(network.build(len(LABELS)), recipe.base)  # better found now than after hours
+        network.load_all(network.build(len(LABELS)), recipe.kept or recipe.base)  # better found now than after hours
     if len(run.epochs()) < recipe.epochs:  # else the training was over, and only what follows was cut off
         _Trainer(recipe, overrides).train()
     best = torch.load(run.best, map_location="cpu", weights_only=False)  # written by ourselves
@@ -50,8 +50,8 @@ def train(run: Run, *, resume: bool = False) -> None:
     fitted.load_state_dict((best.get("ema") or best["model"]).float().state_dict())
     if recipe.keep:
         images = [Path(line) for line in (folder / "train.txt").read_text().splitlines()]
-        shift = blend(fitted, recipe.base, recipe.keep, images, recipe.image_size)
-        print(f"{recipe.keep:g} of the base kept; class logits raised by {shift:.2f}", flush=True)
+        shift = blend(fitted, recipe.kept or recipe.base, recipe.keep, images, recipe.image_size)
+        print(f"{recipe.keep:g} of the older weights kept; class logits raised by {shift:.2f}", flush=True)
     network.save(fitted, run.weights)
 
 
