@@ -1,4 +1,7 @@
-"""Looking on while somebody walks: what was detected, the paths of the faces, and what a line would have counted."""
+"""Looking on while somebody walks: what was detected, the paths of the faces, and what a line would have counted.
+
+A door that counts also goes on with faces that it is not sure of for a moment; here only sure ones count, so it loses no more.
+"""
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Sequence

@@ -16,6 +16,12 @@ class Eyes(Protocol):
     def detect(self, pixels: Pixels) -> list[Detection]: ...
 
 
+class KeenEyes(Eyes, Protocol):
+    """Eyes that can say of the same frame what they are not sure enough of."""
+
+    def faint(self) -> list[Detection]: ...
+
+
 class Witness(Protocol):
     """Whoever may look on; what it does changes no count."""
 
@@ -28,14 +34,14 @@ class Witness(Protocol):
 
 
 def crossings(
-    frames: Iterable[Frame], *, detector: Eyes, tracker: Tracker, counter: Counter, witness: Witness | None = None
+    frames: Iterable[Frame], *, detector: KeenEyes, tracker: Tracker, counter: Counter, witness: Witness | None = None
 ) -> Iterator[Crossing]:
     """One crossing per person over the line, each as soon as its label is settled."""
     at_s = 0.0
     for frame in frames:
         at_s = frame.at_s
         detections = detector.detect(frame.pixels)
-        seen, ended = tracker.update(detections, at_s)
+        seen, ended = tracker.update(detections, at_s, detector.faint)
         found = counter.update(seen, ended, at_s)
         if witness:
             witness.see(frame, detections, seen, ended, found)

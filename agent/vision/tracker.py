@@ -1,9 +1,9 @@
 """Detections to tracks: where a face may be by now and how sure that is; made for a few faces at a door and clocked in seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from math import log
+from math import inf, log
 
 from agent.vision.detector import Detection
 from agent.vision.geometry import Box, Point, Zone
@@ -21,6 +21,8 @@ AGILITY = 6.0  # a second, every second; spread of the change of a velocity: peo
 FAR = 11.7  # squared distance in spreads beyond which it is another face: 1 in 350
 FARTHEST = 3.5  # from a face seen once to its second place, however uncertain
 GROWTH = 0.7  # natural logarithm of the width's change, likewise
+FAINT = 0.15  # confidence from which a detection below its threshold may go on with a face that was seen before
+FAINT_FAR = 0.5  # and how far from where that should be
 LOOSE = 5.0  # how loose a match may be, distance and spread together, before a new face is likelier
 
 
@@ -81,27 +83,46 @@ class Tracker:
         self._frame = 0
         self._numbers = count(1)
 
-    def update(self, detections: Sequence[Detection], at_s: float) -> tuple[list[Track], list[Track]]:
-        """Take one frame's detections; returns (tracks seen in this frame, tracks that have just ended)."""
-        zone = self.zone
-        if zone is not None:
-            detections = [one for one in detections if zone.holds(one.box.centre)]
+    def update(
+        self, detections: Sequence[Detection], at_s: float, faint: Callable[[], Sequence[Detection]] = list
+    ) -> tuple[list[Track], list[Track]]:
+        """Take one frame's detections; returns (tracks seen in this frame, tracks that have just ended).
+
+        `faint` gives the frame's detections below the thresholds, and is asked only while a face is missing: they begin no
+        track, but go on with one.
+        """
+        detections = self._within(detections)
         self._frame += 1
+        seen, used = self._match(self._tracks, detections, at_s)
+        missing = [one for one in self._tracks if one.frame != self._frame and one.hits > 1]
+        if missing:
+            unsure = self._within([one for one in faint() if one.confidence >= FAINT])
+            seen += self._match(missing, unsure, at_s, FAINT_FAR)[0]
+        for d, detection in enumerate(detections):
+            if d not in used:
+                seen.append(self._begin(detection, at_s))
+        return seen, self._retire(at_s)
+
+    def _within(self, detections: Sequence[Detection]) -> Sequence[Detection]:
+        zone = self.zone
+        return detections if zone is None else [one for one in detections if zone.holds(one.box.centre)]
+
+    def _match(
+        self, tracks: Sequence[Track], detections: Sequence[Detection], at_s: float, farthest: float = inf
+    ) -> tuple[list[Track], set[int]]:
+        """Follow the likeliest matches; returns the tracks that were seen, and which detections were used."""
         seen: list[Track] = []
         used: set[int] = set()
-        costs = _costs(self._tracks, detections, at_s)
+        costs = _costs(tracks, detections, at_s, farthest)
         for t, d in pair(costs):
-            track = self._tracks[t]
+            track = tracks[t]
             if not track.confirmed:
                 track.belief -= costs[t, d] + MISSED * (self._frame - track.frame - 1)
             track.frame = self._frame
             _follow(track, detections[d], at_s)
             used.add(d)
             seen.append(track)
-        for d, detection in enumerate(detections):
-            if d not in used:
-                seen.append(self._begin(detection, at_s))
-        return seen, self._retire(at_s)
+        return seen, used
 
     def close(self) -> list[Track]:
         """End of the stream: every track ends."""
@@ -127,7 +148,9 @@ class Tracker:
         return ended
 
 
-def _costs(tracks: Sequence[Track], detections: Sequence[Detection], at_s: float) -> dict[tuple[int, int], float]:
+def _costs(
+    tracks: Sequence[Track], detections: Sequence[Detection], at_s: float, farthest: float
+) -> dict[tuple[int, int], float]:
     """How much likelier than a new face each detection is each track's, as negative logarithm; only the possible ones."""
     faces = [(one.box.x0 + one.box.x1, one.box.y0 + one.box.y1, one.box.width, one.box.height) for one in detections]
     found: dict[tuple[int, int], float] = {}
@@ -136,7 +159,7 @@ def _costs(tracks: Sequence[Track], detections: Sequence[Detection], at_s: float
         x, y = box.x0 + box.x1 + 2 * track.vx * gone, box.y0 + box.y1 + 2 * track.vy * gone
         width, height = box.width, box.height
         variance = track.spread(at_s)[0] + NOISE**2
-        reach = FAR * variance if track.hits > 1 else min(FAR * variance, FARTHEST**2)
+        reach = min(FAR * variance, (farthest if track.hits > 1 else min(farthest, FARTHEST)) ** 2)
         looseness = log(variance) - LOOSE
         if width <= 0 or height <= 0:
             continue

@@ -1,8 +1,12 @@
 """What people do at doors, as tables: groups, turning back, standing in it, coming again; and what is nobody at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from agent.vision.detector import Detection
+from agent.vision.tracker import Track, Tracker
 from contract.labels import Label
 from tests.agent.walkers import FPS, Frames, count, face, path, together, told
 
@@ -77,3 +81,39 @@ def test_a_face_that_flickers_on_the_line_is_not_counted(seed: int, fps: float, 
     shown = rng.random(900) < 0.6
     frames = [[face(0.5, 0.5 + offset + float(rng.normal(0, spread)), size=0.12)] if one else [] for one in shown]
     assert count(frames, fps=fps) == []
+
+
+def test_a_face_that_fades_for_a_moment_is_followed_and_what_was_never_sure_is_not() -> None:
+    def followed(unsure_in: range) -> list[Track]:
+        """A face that walks by and is unsure in some of the frames; returns who was believed."""
+        tracker = Tracker()
+        believed: dict[int, Track] = {}
+        for index, (one,) in enumerate(path((0.2, 0.5), (0.8, 0.5))):
+            unsure = [replace(one, confidence=0.2)] if index in unsure_in else []
+            seen, _ = tracker.update([] if unsure else [one], index / FPS, unsure.copy)
+            believed |= {track.number: track for track in seen if track.confirmed}
+        return list(believed.values())
+
+    whole = len(path((0.2, 0.5), (0.8, 0.5)))
+    (track,) = followed(range(5, whole))
+    assert track.hits == whole
+    assert track.box.centre.x > 0.75
+    assert followed(range(whole)) == []
+
+
+def test_a_faint_detection_beside_a_face_does_not_drag_it_away() -> None:
+    tracker = Tracker()
+    for index in range(6):
+        tracker.update([face(0.5, 0.5)], index / FPS)
+    seen, _ = tracker.update([], 6 / FPS, lambda: [face(0.58, 0.5, confidence=0.2)])
+    assert seen == []
+
+
+def test_faint_detections_are_not_asked_for_while_every_face_is_there() -> None:
+    tracker = Tracker()
+
+    def asked() -> list[Detection]:
+        raise AssertionError("nobody is missing")
+
+    for index in range(6):
+        tracker.update([face(0.5, 0.5)], index / FPS, asked)

@@ -119,7 +119,7 @@ def test_an_agent_whose_camera_does_not_answer_is_ready_alive_and_says_so(
     manager.start(broker.url, source=f"rtsp://127.0.0.1:{free_port()}/door")
     manager.wait_for("WATCHDOG=1", 3)
     assert "READY=1" in manager.heard
-    assert any(line.startswith("STATUS=camera") for line in manager.heard)
+    assert any(line.startswith("STATUS=the camera") for line in manager.heard)
     wait_until(
         lambda: found(heartbeats, lambda beat: "does not answer" in "".join(beat.trouble)), within_s=20, what="trouble"
     )
