@@ -287,4 +287,4 @@ class Door:
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
         found += self._steward.trouble()
-        return tuple(found)
+        return tuple(one[:200] for one in found[:10])  # as much as a heartbeat holds

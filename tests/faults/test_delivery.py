@@ -93,8 +93,8 @@ def test_a_poison_event_is_refused_once_kept_aside_and_holds_nobody_up(scene: Sc
     emptied(scene)
     assert scene.stored().keys() == kept
     box = Outbox.open(scene.folder / "outbox", cap_bytes=10**8)
-    assert [known for known, _ in box.refused()] == [one.id for one in bad]
-    assert [reason.split(":")[0] for _, reason in box.refused()] == ["label", "confidence"]
+    refused = {known: reason.split(":")[0] for known, reason in box.refused()}
+    assert refused == {bad[0].id: "label", bad[1].id: "confidence"}
     box.close()
 
 
