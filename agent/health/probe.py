@@ -97,8 +97,11 @@ def probe(compiled: Path, *, library: str, runtime: str | None) -> Verdict:
             begun = time.perf_counter()
             interpreter.invoke()
             took.append(time.perf_counter() - begun)
-    except (ContractError, ValueError, RuntimeError) as error:
+    except ContractError as error:
         return Verdict(" ".join(str(error).split())[:300])
+    except (ValueError, RuntimeError) as error:  # what a library of another layout may come to, when it does not crash
+        told = " ".join(str(error).split())[:200]
+        return Verdict(f"the Coral does not run the model ({told}): does {library} fit this TFLite runtime?")
     return Verdict("", library, round(1000 * min(took), 2))
 
 
