@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from agent.app import Door
-from agent.config import FACTORY_MODEL, AgentSettings
+from agent.config import AgentSettings
 from agent.vision.camera import Frame
 from agent.vision.detector import Detector
 from agent.vision.runtime import open_model
@@ -30,8 +30,9 @@ class Unpaced(Door):
     def __init__(self, settings: AgentSettings, pixels: list[Pixels], wanted: int) -> None:
         super().__init__(settings)
         self._pixels, self._wanted = pixels, wanted
-        self._timed = Timed(open_model(FACTORY_MODEL))
-        self._detector.swap(Detector(self._timed, read_manifest(FACTORY_MODEL)), fallback=None)
+        model = settings.model.path
+        self._timed = Timed(open_model(model))
+        self._detector.swap(Detector(self._timed, read_manifest(model)), fallback=None)
         self.whole: list[float] = []
         self.floor: list[float] = []
 
@@ -43,24 +44,25 @@ class Unpaced(Door):
             self.floor.append(self._timed.taken())
 
 
-def report(pixels: list[Pixels], frames: int = 450) -> None:
+def report(pixels: list[Pixels], model: Path, frames: int = 450) -> None:
     """Print both, without and with crops; nobody consumes what the door sends, so that it sends it again and again."""
     with tempfile.TemporaryDirectory() as scratch:
         broker = Mosquitto(Path(scratch) / "broker").start()
         try:
             for crops in (False, True):
                 folder = Path(scratch) / f"door-{crops}"
-                _throughput(Unpaced(_settings(broker, folder, crops=crops), pixels, frames), crops)
-            _memory(broker, Path(scratch), pixels)
+                _throughput(Unpaced(_settings(broker, folder, model, crops=crops), pixels, frames), crops)
+            _memory(broker, Path(scratch), model, pixels)
         finally:
             broker.stop()
 
 
-def _settings(broker: Mosquitto, folder: Path, *, crops: bool) -> AgentSettings:
+def _settings(broker: Mosquitto, folder: Path, model: Path, *, crops: bool) -> AgentSettings:
     return AgentSettings.model_validate(
         {
             "device": "door-bench", "camera": {"source": "0"}, "door": {"line": LINES["passage"]},
             "broker": {"url": broker.url, "heartbeat_s": 1}, "outbox": {"folder": folder}, "learning": {"crops": crops},
+            "model": {"path": model},
         }
     )  # fmt: skip
 
@@ -75,7 +77,7 @@ def _throughput(door: Unpaced, crops: bool) -> None:
     )
 
 
-def _memory(broker: Mosquitto, scratch: Path, pixels: list[Pixels]) -> None:
+def _memory(broker: Mosquitto, scratch: Path, model: Path, pixels: list[Pixels]) -> None:
     if not Path("/proc/self/status").exists():
         print("resident memory: not measured, no /proc here")
         return
@@ -85,7 +87,7 @@ def _memory(broker: Mosquitto, scratch: Path, pixels: list[Pixels]) -> None:
         writer.write(frame)
     writer.release()
     config.write_text(
-        f'device = "door-memory"\n[camera]\nsource = "{clip}"\nloop = true\n[door]\nline = {list(LINES["passage"])}\n'
+        f'device = "door-memory"\n[camera]\nsource = "{clip}"\nloop = true\n[door]\nline = {list(LINES["passage"])}\n[model]\npath = "{model}"\n'
         f'[broker]\nurl = "{broker.url}"\n[outbox]\nfolder = "{scratch / "outbox"}"\nclock_wait_s = 0\n[learning]\ncrops = true\n'
     )
     agent = Child("agent", [sys.executable, "-m", "agent", "run", "--config", config], log=scratch / "agent.log")

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import clock
-from agent.config import FACTORY_MODEL
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.vision.counter import Counter
@@ -78,11 +77,11 @@ class Timed:
         return ms
 
 
-def measure(frames: list[Pixels]) -> Overhead:
-    """The factory model's loop over `frames`."""
+def measure(frames: list[Pixels], model: Path) -> Overhead:
+    """The loop of `model` over `frames`."""
     cv2.setNumThreads(1)
-    timed = Timed(open_model(FACTORY_MODEL))
-    detector, tracker = Detector(timed, read_manifest(FACTORY_MODEL)), Tracker()
+    timed = Timed(open_model(model))
+    detector, tracker = Detector(timed, read_manifest(model)), Tracker()
     counter = Counter(Line.of(*LINES["passage"]))
     streams = Streams(Random(1), Random(2), Random(3))
     gleaner = Gleaner("bench", detector, Plan(20), streams, now=clock.now, resolution_s=60)
@@ -92,7 +91,7 @@ def measure(frames: list[Pixels]) -> Overhead:
         at_s = index / 15
         begun = time.perf_counter()
         found = detector.detect(pixels)
-        seen, ended = tracker.update(found, at_s)
+        seen, ended = tracker.update(found, at_s, detector.faint)
         crossings = counter.update(seen, ended, at_s)
         done = time.perf_counter()
         gleaner.see(Frame(pixels, at_s), found, seen, ended, crossings)
@@ -103,10 +102,10 @@ def measure(frames: list[Pixels]) -> Overhead:
     return Overhead(taken.floor, taken.counting, taken.sampling, faces / len(frames))
 
 
-def report(frames: list[Pixels]) -> None:
+def report(frames: list[Pixels], model: Path) -> None:
     """Print the loop's overhead, and the peer's where its environment is installed."""
-    ours = measure(frames)
-    size = Detector.load(FACTORY_MODEL).manifest.input_size
+    ours = measure(frames, model)
+    size = read_manifest(model).input_size
     print(
         f"{len(frames)} frames of 640x480, {ours.faces:.1f} faces found in each, {size} px, one thread, no Coral; medians"
     )
