@@ -16,7 +16,8 @@ from contract.labels import LABELS, Label
 from rehearsal.scene import write_dataset
 from trainer import evaluate as module
 from trainer.dataset import read_split
-from trainer.evaluate import evaluate
+from trainer.evaluate import _surest, evaluate
+from trainer.scores import Ranking
 
 THRESHOLDS = dict.fromkeys(LABELS, 0.5)
 
@@ -154,3 +155,14 @@ def test_a_label_row_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(f"path: .\nval: val.txt\nnames: {[str(label) for label in LABELS]}\n")
     with pytest.raises(ContractError, match=r"a\.txt, line 2: expected `class x y w h`"):
         evaluate(FACTORY_MODEL, read_split(tmp_path / "data.yaml", "val"))
+
+
+def test_a_threshold_is_the_surest_that_costs_under_a_point_of_f1() -> None:
+    flat = Ranking(np.array([0.9, 0.55, 0.5, 0.35]), np.array([True, True, False, False]), positives=2)
+    assert _surest(flat) == 0.55
+    hits = np.ones(400, bool)
+    hits[-1] = False
+    assert _surest(Ranking(np.linspace(0.8, 0.31, 400), hits, positives=399)) == pytest.approx(0.32, abs=0.005)
+    assert _surest(Ranking(np.linspace(0.99, 0.7, 5), np.ones(5, bool), positives=5)) == 0.6
+    assert _surest(Ranking(np.array([0.2]), np.array([True]), positives=1)) == 0.3
+    assert _surest(Ranking(np.array([0.9]), np.array([False]), positives=1)) == 0.35
