@@ -49,5 +49,6 @@ lock: ## pin what is installed in .venv now
 	$(PYTHON) -m pip freeze --exclude-editable | grep -v '^#' \
 	| sed -E "s/^((tflite-runtime|backports.strenum)==.*)$$/\1 ; python_version < '3.12'/"; } >constraints.txt
 
-docs: ## write the generated documents anew: JSON Schema, AsyncAPI, settings
+docs: ## write the generated documents anew: JSON Schema, AsyncAPI, settings, the pages' texts
 	@$(PYTHON) docs/generate.py
+	@$(PYTHON) docs/texts.py

@@ -125,7 +125,8 @@ def _update(options: argparse.Namespace) -> None:
     from agent.update.check import update
 
     settings = _settings(options)
-    print(update(settings.update, options.release, factory=settings.model.path))
+    edge_tpu = settings.model.accelerator != "cpu"
+    print(update(settings.update, options.release, factory=settings.model.path, edge_tpu=edge_tpu))
 
 
 def _selftest(options: argparse.Namespace) -> None:

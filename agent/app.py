@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Literal
 from uuid import uuid4
@@ -17,9 +18,11 @@ from agent.config import AgentSettings
 from agent.delivery.shelf import Letter
 from agent.health.coral import Coral
 from agent.health.marker import Marker
+from agent.health.opening import Opening
 from agent.health.probe import Probe
 from agent.health.selftest import Checkup, selftest
 from agent.health.steward import Signs
+from agent.health.usb import plugged
 from agent.parts import gleaner, outbox, steward, uplink
 from agent.report import Reporter, redated
 from agent.update.exam import Load
@@ -27,22 +30,26 @@ from agent.update.keeper import Keeper
 from agent.update.slots import Slots
 from agent.update.start import Start, choose
 from agent.update.wish import Wish
+from agent.vision.ahead import ahead
 from agent.vision.camera import Camera, open_camera
 from agent.vision.counter import Counter
-from agent.vision.detector import Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
 from agent.vision.meter import Meter
-from agent.vision.pipeline import crossings
+from agent.vision.pipeline import count_looks
 from agent.vision.tracker import Tracker
 from agent.vision.watch import Watch
+from agent.vision.yolo import Fitted, letterbox
 from contract.crops import Role
 from contract.errors import TryAgainError
 from contract.events import PassEvent
 from contract.fleet import Reported
 from contract.health import Coverage, Heartbeat
+from contract.trouble import Trouble, words_for
 
 TICK_S = 0.1
+LOOKS_AHEAD = 2  # with 1 the interpreter would wait until somebody woke up and took its answer
 COMMIT_EVENTS = 20  # events in one commit of the outbox, at most
 COMMIT_S = 1.0  # the longest an event waits for its commit
 CLOCK_STEP_S = 30.0  # a wall clock that was set by more than this makes the last report's time wrong
@@ -53,7 +60,10 @@ log = logging.getLogger("agent")
 
 
 class Door:
-    """One door at work: a vision thread that counts, and the caller's thread that stores, sends and reports."""
+    """One door at work: a vision thread that counts, and the caller's thread that stores, sends and reports.
+
+    The vision thread has the next frame made ready and looked at ahead, each in a thread of its own.
+    """
 
     def __init__(self, settings: AgentSettings, *, update_arguments: Sequence[str] = ()) -> None:
         """`update_arguments` is what a child `agent update` needs to read the same settings."""
@@ -78,7 +88,7 @@ class Door:
             resolution_s=settings.time_resolution_s, read=self._clock.read,
         )  # fmt: skip
         self._uplink = uplink(settings, self._outbox, self._reporter.boot)
-        self.gleaner = gleaner(settings, self._detector, self._clock)  # None where no crop may leave
+        self.gleaner = gleaner(settings, self._clock)  # None where no crop may leave
         self._wish = Wish(settings.device, settings.update.folder if slots else None)
         self._keeper = Keeper(
             settings.update, slots, self._wish, self._detector, start, load=self._load, arguments=update_arguments,
@@ -87,7 +97,7 @@ class Door:
         library = settings.model.edgetpu_library
         self._coral = Coral(
             settings.model, self._detector, Marker(settings.outbox.folder), probe=partial(Probe, library=library),
-            load=partial(Detector.load_on_edge_tpu, library=library),
+            load=partial(Detector.load_on_edge_tpu, library=library), plugged=partial(plugged, Path("/")),
         )  # fmt: skip
         self._checkup = Checkup(
             self._detector, lambda: None if self._keeper.on_trial else self._keeper.model, first=first
@@ -114,6 +124,7 @@ class Door:
         """
         self._obey_sampling()
         self._obey_door()
+        self._obey_opening()
         self._uplink.start()
         self._vision.start()
         beat = 0.0
@@ -152,10 +163,9 @@ class Door:
 
     def _look(self) -> None:
         try:
-            for crossing in crossings(
-                self._frames(), detector=self._detector, tracker=self._tracker, counter=self._counter,
-                witness=self.gleaner,
-            ):  # fmt: skip
+            for crossing in count_looks(
+                self._stream(), tracker=self._tracker, counter=self._counter, witness=self.gleaner
+            ):
                 event, stamp = self._reporter.event(crossing)
                 self._counted.append((event, stamp))
                 log.info(
@@ -164,15 +174,28 @@ class Door:
         except BaseException as fault:  # noqa: BLE001 - handed to the thread that waits for this one
             self._fault = fault
 
+    def _stream(self) -> Iterator[tuple[Frame, Faces]]:
+        """While one frame is counted, the interpreter has the next, and the one after that is made ready for it."""
+        return ahead(self._looks(ahead(self._fitted(), name="frames")), LOOKS_AHEAD, name="looks")
+
     def _frames(self) -> Iterator[Frame]:
         for frame in self._camera.frames():
             self._framed = time.monotonic()
             self._watch.see(frame.pixels, self._framed)
             if self._steward.pace.take(frame.at_s):
-                self._detector.at_s = frame.at_s
-                self._checkup.between()
                 yield frame
             self._watch.wait(time.monotonic())
+
+    def _fitted(self) -> Iterator[tuple[Frame, Fitted]]:
+        for frame in self._frames():
+            yield frame, letterbox(frame.pixels, self._detector.manifest.input_size)
+
+    def _looks(self, fitted: Iterator[tuple[Frame, Fitted]]) -> Iterator[tuple[Frame, Faces]]:
+        """All that the interpreter does, for one thread alone."""
+        for frame, picture in fitted:
+            self._detector.at_s = frame.at_s
+            self._checkup.between()
+            yield frame, self._detector.look(frame.pixels, picture)
 
     def _obey(self, now: float) -> None:
         """Take the cloud's newest wish, go a step towards it, and say where that leads."""
@@ -181,6 +204,7 @@ class Door:
             self._keeper.hear(now)
             self._obey_sampling()
             self._obey_door()
+            self._obey_opening()
         hot = not self._steward.accelerator_allowed
         self._coral.tick(now, self._keeper.model, on_trial=self._keeper.on_trial, hot=hot)
         self._keeper.tick(now)
@@ -196,7 +220,7 @@ class Door:
             self._clock_offset = offset
         manifest, standing = self._detector.manifest, self._keeper.standing()
         turn = self._beats // REPORT_EVERY
-        reason = "; ".join(filter(None, (standing.reason, self._wish.door_fault)))[:300]
+        reason = "; ".join(filter(None, (standing.reason, self._wish.fault)))[:300]
         news = (standing, reason, manifest.release, self._uplink.connections, self._clock_offset, turn)
         if news == self._told:
             return
@@ -229,6 +253,10 @@ class Door:
             "the cloud wants" if plan else "the settings say",
         )
 
+    def _obey_opening(self) -> None:
+        plan = self._wish.newest.opening if self._wish.newest else None
+        self._steward.set_opening(Opening.planned(plan) if plan else self._settings.door.opening())
+
     def _commit(self) -> None:
         events = [self._counted.popleft() for _ in range(len(self._counted))]
         refused = self._outbox.put_events([Letter(one.id, one.encode(), stamp=stamp) for one, stamp in events])
@@ -258,14 +286,16 @@ class Door:
         )  # fmt: skip
 
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
+        trouble, words = self._trouble()
         return Heartbeat(
             device=self._settings.device, state=state, boot=self._reporter.boot, at=self._clock.now(),
             uptime_s=round(time.monotonic() - self._begun, 1), release=self._detector.manifest.release,
             accelerator=self._detector.accelerator, fps=self._detector.fps(), frames=self._detector.frames,
             frames_dropped=self._camera.dropped, passes=self._reporter.passes,
             waiting=self._outbox.waiting, waiting_bytes=self._outbox.waiting_bytes,
-            events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=self._trouble(),
+            events_lost=self._outbox.events_lost, crops_lost=self._outbox.crops_lost, trouble=trouble, trouble_words=words,
             board=self._steward.board, coverage=self._coverage(), drift=self._steward.drift,
+            certificate_ends=self._uplink.certificate_ends,
         )  # fmt: skip
 
     def _coverage(self) -> Coverage:
@@ -274,10 +304,11 @@ class Door:
         whole, self._whole_told = turn != self._whole_told, turn
         return self._steward.coverage(time.monotonic(), whole=whole)
 
-    def _trouble(self) -> tuple[str, ...]:
+    def _trouble(self) -> tuple[tuple[str, ...], tuple[Trouble, ...]]:
+        """In sentences, and in words for programs."""
         trouble = self._camera.trouble
         found = [trouble] if trouble else self._watch.trouble(time.monotonic())
-        found += [one for one in (self._coral.trouble, self._checkup.fault) if one]
+        found += [one for one in (self._coral.trouble, self._checkup.fault, self._uplink.trouble) if one]
         if self._outbox.disk_full:
             found.append("the disk is full: crops are given up, events come last")
         if self._outbox.disk_away:
@@ -287,4 +318,5 @@ class Door:
         if self._outbox.files_set_aside:
             found.append(f"{self._outbox.files_set_aside} broken outbox files were set aside")
         found += self._steward.trouble()
-        return tuple(one[:200] for one in found[:10])  # as much as a heartbeat holds
+        told = tuple(one[:200] for one in found[:10])  # as much as a heartbeat holds
+        return told, ((Trouble.CAMERA_AWAY, *words_for(told[1:])) if trouble else words_for(told))

@@ -14,7 +14,7 @@ from contract.errors import ContractError
 from contract.events import LineName
 from contract.identity import DeviceId
 from contract.release import MODEL_NAME
-from contract.settings import BrokerUrl, Settings, broker_address
+from contract.settings import BrokerUrl, MqttProtocol, Settings, broker_address
 
 FACTORY_MODEL = Path(__file__).parent / "models" / "factory" / MODEL_NAME
 
@@ -98,9 +98,12 @@ class BrokerSettings(Settings):
     """`[broker]`: where events go."""
 
     url: BrokerUrl = "mqtt://127.0.0.1:1883"
-    """`mqtts://host:port` of the MQTT 5 broker; `mqtt://` only on this machine, for a quick try."""
+    """`mqtts://host:port` of the broker; `mqtt://` only on this machine, for a quick try."""
+    protocol: MqttProtocol = "5"
+    """The MQTT that the broker speaks: `5`, or `3.1.1` for one that knows no other (NATS)."""
     identity: Path | None = None
-    """The door's identity folder (`key.pem`, `certificate.pem`, `ca.pem`), as `provisioning enrol` made it; for `mqtts`."""
+    """The door's identity folder (`key.pem`, `certificate.pem`, `ca.pem`), as `provisioning enrol` made it; for `mqtts`.
+    A renewed one is in use from the next connection on, which the agent makes within an hour; the one before helps out until it is accepted."""
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """Seconds between two heartbeats."""
 

@@ -6,15 +6,14 @@ from uuid import UUID
 
 from agent.clock import Clock, synchronised
 from agent.config import AgentSettings
+from agent.delivery.credentials import Credentials
 from agent.delivery.outbox import Outbox
 from agent.delivery.uplink import Uplink
 from agent.health.notify import Notifier
 from agent.health.steward import Steward
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
-from agent.vision.meter import Meter
 from contract.health import Heartbeat
-from contract.tls import client_context
 
 
 def outbox(settings: AgentSettings) -> Outbox:
@@ -31,7 +30,8 @@ def uplink(settings: AgentSettings, outbox: Outbox, boot: UUID) -> Uplink:
     return Uplink(
         settings.device, settings.broker.url, outbox,
         last_will=Heartbeat(device=settings.device, state="offline", boot=boot),
-        tls=client_context(identity) if identity else None, drain_per_s=settings.outbox.drain_per_s,
+        tls=Credentials(identity) if identity else None, protocol=settings.broker.protocol,
+        drain_per_s=settings.outbox.drain_per_s,
     )  # fmt: skip
 
 
@@ -43,11 +43,11 @@ def steward(settings: AgentSettings, begun_s: float) -> Steward:
     )  # fmt: skip
 
 
-def gleaner(settings: AgentSettings, eyes: Meter, clock: Clock) -> Gleaner | None:
+def gleaner(settings: AgentSettings, clock: Clock) -> Gleaner | None:
     """Who picks crops; None where no crop may leave this door."""
     learning = settings.learning
     if not learning.crops:
         return None
     plan = Plan(learning.budget, control_share=learning.control_share, window_s=float(learning.window_s))
     streams = Streams(control=Random(), priority=Random(), near_miss=Random())  # noqa: S311 - a sample, no secret
-    return Gleaner(settings.device, eyes, plan, streams, now=clock.now, resolution_s=settings.time_resolution_s)
+    return Gleaner(settings.device, plan, streams, now=clock.now, resolution_s=settings.time_resolution_s)

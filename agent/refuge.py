@@ -10,6 +10,7 @@ from agent.config import AgentSettings
 from agent.health.steward import Signs
 from agent.parts import outbox, steward, uplink
 from contract.health import Heartbeat
+from contract.trouble import words_for
 
 TICK_S = 0.1
 SAFE_S = 900.0  # how long safe mode lasts before the agent is tried again
@@ -43,11 +44,12 @@ class Refuge:
         self._outbox.close()
 
     def _heartbeat(self, state: Literal["online", "offline"]) -> Heartbeat:
-        now = time.monotonic()
+        now, trouble = time.monotonic(), (SAFE, *self._steward.trouble())
         return Heartbeat(
             device=self._settings.device, state=state, boot=self._boot, at=self._clock.now(),
             uptime_s=round(now - self._begun, 1), waiting=self._outbox.waiting,
             waiting_bytes=self._outbox.waiting_bytes, events_lost=self._outbox.events_lost,
             crops_lost=self._outbox.crops_lost, board=self._steward.board,
-            coverage=self._steward.coverage(now, whole=False), trouble=(SAFE, *self._steward.trouble()),
+            coverage=self._steward.coverage(now, whole=False), trouble=trouble, trouble_words=words_for(trouble),
+            certificate_ends=self._uplink.certificate_ends,
         )  # fmt: skip

@@ -16,12 +16,11 @@ from agent.vision.detector import Detection, Detector
 from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
 from agent.vision.geometry import Box
-from agent.vision.pipeline import count_detections, crossings
+from agent.vision.pipeline import Look, count_detections, crossings
 from agent.vision.tracker import Tracker
 from contract.errors import ContractError
 from contract.labels import LABELS
 
-Looks = Iterator[tuple[list[Detection], float]]
 T = TypeVar("T")
 
 CROPS = Plan(budget=20, control_share=0.5, window_s=1e9)  # of a whole clip
@@ -45,10 +44,10 @@ def replay_clip(
                 yield frame
 
     streams = Streams(Random("control"), Random("priority"), Random("near miss"))  # noqa: S311 - the same at every replay
-    gleaner = Gleaner("replay", detector, CROPS, streams, now=clock.now, resolution_s=3600) if crops else None
+    gleaner = Gleaner("replay", CROPS, streams, now=clock.now, resolution_s=3600) if crops else None
     tally = _Tally(frames(), progress)
     found = crossings(
-        tally, detector=detector, tracker=Tracker(doorway.zone), counter=Counter(*doorway.lines), witness=gleaner
+        tally, eyes=detector, tracker=Tracker(doorway.zone), counter=Counter(*doorway.lines), witness=gleaner
     )
     _replay(found, tally, as_json=as_json, out=out)
     if gleaner and crops:
@@ -130,7 +129,7 @@ def _line(crossing: Crossing, as_json: bool) -> str:
     return f"{at_ms / 1000:8.2f} s  {crossing.direction:3}  {label} ({crossing.confidence:.0%}){where}"
 
 
-def _recorded(file: Path, fps: float | None) -> Looks:
+def _recorded(file: Path, fps: float | None) -> Iterator[Look]:
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -152,7 +151,7 @@ def _recorded(file: Path, fps: float | None) -> Looks:
                 f"{file}, line {number}: time must grow, but {at_s * 1000:g} ms follows {last * 1000:g} ms"
             )
         last = at_s
-        yield found, at_s
+        yield Look(found, at_s)
 
 
 def _detection(row: list[float]) -> Detection:

@@ -84,21 +84,21 @@ def measure(frames: list[Pixels], model: Path) -> Overhead:
     detector, tracker = Detector(timed, read_manifest(model)), Tracker()
     counter = Counter(Line.of(*LINES["passage"]))
     streams = Streams(Random(1), Random(2), Random(3))
-    gleaner = Gleaner("bench", detector, Plan(20), streams, now=clock.now, resolution_s=60)
+    gleaner = Gleaner("bench", Plan(20), streams, now=clock.now, resolution_s=60)
     taken = Overhead([], [], [], 0.0)
     faces = 0
     for index, pixels in enumerate(frames):
         at_s = index / 15
         begun = time.perf_counter()
-        found = detector.detect(pixels)
-        seen, ended = tracker.update(found, at_s, detector.faint)
+        found = detector.look(pixels)
+        seen, ended = tracker.update(found.found, at_s, found.faint)
         crossings = counter.update(seen, ended, at_s)
         done = time.perf_counter()
         gleaner.see(Frame(pixels, at_s), found, seen, ended, crossings)
         taken.sampling.append((time.perf_counter() - done) * 1000)
         taken.floor.append(timed.taken())
         taken.counting.append((done - begun) * 1000)
-        faces += len(found)
+        faces += len(found.found)
     return Overhead(taken.floor, taken.counting, taken.sampling, faces / len(frames))
 
 

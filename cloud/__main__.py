@@ -1,4 +1,4 @@
-"""The command `cloud`: consume, serve, all, migrate, token, keys."""
+"""The command `cloud`: consume, serve, all, migrate, token, user, audit, status, keys, blobs, erase, backup, restore."""
 
 import argparse
 import logging
@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.app import CannotStartError, Part, prepare, run
+from cloud.commands import BY_HAND, add_commands
 from cloud.config import CloudSettings
 from cloud.fleet.keys import make_keys, renew
 from cloud.store.database import DatabaseUnavailableError
-from cloud.web.tokens import make_token, revoke_tokens
+from cloud.upkeep.commands import UPKEEP, add_upkeep, run_upkeep
 from contract.errors import ContractError
 
 COMMANDS: dict[str, tuple[str, tuple[Part, ...]]] = {
@@ -29,14 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
     )
-    for chatty in ("alembic", "uvicorn"):
+    for chatty in ("alembic", "botocore", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if chosen.command == "keys":
         return _keys(chosen.folder, again=chosen.renew)
     try:
         settings = CloudSettings.load(chosen.config, dict(chosen.set))
-        if chosen.command == "token":
-            return _token(settings, chosen.name, revoke=chosen.revoke)
+        if chosen.command in BY_HAND:
+            engine = prepare(settings)
+            try:
+                return BY_HAND[chosen.command](engine, settings, chosen)
+            finally:
+                engine.dispose()
+        if chosen.command in UPKEEP:
+            return run_upkeep(chosen, settings)
         parts = COMMANDS[chosen.command][1]
         if parts:
             return run(settings, parts)
@@ -46,18 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_START
     else:
         return 0
-
-
-def _token(settings: CloudSettings, name: str, *, revoke: bool) -> int:
-    engine = prepare(settings)
-    try:
-        if revoke:
-            print(f"revoked: {revoke_tokens(engine, name, datetime.now(UTC))}")
-        else:
-            print(make_token(engine, name, datetime.now(UTC)))
-    finally:
-        engine.dispose()
-    return 0
 
 
 def _keys(folder: Path, *, again: bool) -> int:
@@ -77,11 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (what, _) in COMMANDS.items():
         _with_settings(commands.add_parser(name, help=what, description=what))
-    what = "print a new token for a machine, once; only its hash is kept"
-    token = commands.add_parser("token", help=what, description=what)
-    token.add_argument("name", metavar="NAME", help="whose it is, for example gpu-box")
-    token.add_argument("--revoke", action="store_true", help="end every token of this name instead")
-    _with_settings(token)
+    for command in [*add_commands(commands), *add_upkeep(commands)]:
+        _with_settings(command)
     keys = commands.add_parser("keys", help="make the keys that sign releases, and an empty repository")
     keys.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder; on a machine that you trust")
     keys.add_argument("--renew", action="store_true", help="sign root and targets again, with the keys in FOLDER")

@@ -1,12 +1,15 @@
 """The composition root: the only file that names concrete classes and ties them together."""
 
+import gc
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
 from typing import Literal
@@ -14,17 +17,30 @@ from typing import Literal
 from sqlalchemy import Engine
 
 from cloud.config import CloudSettings
+from cloud.duties import Duty, Roster, holder_name
+from cloud.fleet.endings import Ends, Teller, consumer_look, file_look, server_look, signature_look
+from cloud.fleet.homes import TableOfHomes
+from cloud.fleet.postman import new_postman
 from cloud.fleet.releases import Repository
 from cloud.fleet.rollout import Rules
 from cloud.fleet.steward import Steward, TableOfWishes
+from cloud.fleet.watchman import Watchman
 from cloud.ingest.consumer import Consumer, Pace
+from cloud.ingest.gatekeeper import Gatekeeper
+from cloud.ingest.home import HomePublisher
 from cloud.ingest.parcels import open_message
 from cloud.ingest.sink import DatabaseSink
 from cloud.learning.jobs import Watch
-from cloud.loop import new_loop
-from cloud.store.blobs import BlobFolder
+from cloud.loop import new_loop, open_pictures
+from cloud.store import erasures
 from cloud.store.database import migrate, open_database
+from cloud.store.partitions import PartitionMaker
 from cloud.store.store import Store
+from cloud.store.writing import row_maker
+from cloud.upkeep.erasing import read_journal
+from cloud.upkeep.housekeeper import Housekeeper
+from cloud.web.passwords import Passwords
+from cloud.web.people import People
 from cloud.web.server import WebServer, check_identity, listen
 from cloud.web.site import new_site
 from contract.errors import TryAgainError
@@ -41,11 +57,11 @@ class CannotStartError(TryAgainError):
 
 
 def prepare(settings: CloudSettings) -> Engine:
-    """Make the folders, open the database and bring it up to date.
+    """Make the folders, open the database and bring it up to date, also with what was erased from an earlier one.
 
     Raises CannotStartError or DatabaseUnavailableError with what to do.
     """
-    for folder in (settings.data, settings.blob_folder):
+    for folder in (settings.data, *([] if settings.bucket else [settings.blob_folder])):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,6 +74,9 @@ def prepare(settings: CloudSettings) -> Engine:
             )
     engine = open_database(settings.database_url)
     migrate(engine)
+    if known := read_journal(settings.erasure_journal):
+        with engine.begin() as connection:
+            erasures.adopt(connection, known)
     return engine
 
 
@@ -67,26 +86,42 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     door = _listen(settings.host, settings.port, "port") if "serve" in parts else None
     secure_door = _secure_door(settings) if "serve" in parts else None
     engine = prepare(settings)
+    roster = Roster(engine, holder_name())
     work: list[tuple[str, Callable[[], None], Callable[[], None]]] = []
     if "consume" in parts:
+        prepare_interpreter()
         consumer = _new_consumer(settings, engine)
         work.append(("consumer", consumer.run, consumer.stop))
+        months = PartitionMaker(engine)
+        work.append(("partitions", months.run, months.stop))
     if door is not None:
         store = Store(engine)
         loop = new_loop(settings, engine)
         make_site = partial(new_site, store, settings, loop=loop)
-        web = WebServer(make_site, door)
+        web = WebServer(make_site, door, proxies=settings.proxies)
         work.append(("web", web.run, web.stop))
-        watch = Watch(loop.retraining, settings.retraining.check_every_s)
+        watch = Watch(loop.retraining, settings.retraining.check_every_s, roster.place(Duty.TRAINING))
         work.append(("retraining", watch.run, watch.stop))
-        steward = _new_steward(settings, engine)
+        upkeep = roster.place(Duty.UPKEEP)
+        housekeeper = Housekeeper(engine, open_pictures(settings), settings.retention, duty=upkeep)
+        work.append(("housekeeper", housekeeper.run, housekeeper.stop))
+        steward = _new_steward(settings, engine, roster)
         work.append(("steward", steward.run, steward.stop))
+        postman = new_postman(engine, settings.alerts, roster.place(Duty.MESSAGES))
+        work.append(("postman", postman.run, postman.stop))
+        watchman = Watchman(engine, settings, postman, duty=roster.place(Duty.ALERTS))
+        work.append(("watchman", watchman.run, watchman.stop))
+        work.append(("duties", roster.run, roster.stop))
         host, port = door.getsockname()[:2]
-        log.info("the page is at http://%s:%d/", f"[{host}]" if ":" in host else host, port)
+        here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        log.info("the page is at %s/", here)
+        _greet(settings, engine, here)
         if secure_door is not None:
             secure = WebServer(make_site, secure_door, identity=settings.https.identity)
             work.append(("secure web", secure.run, secure.stop))
             log.info("machines are served by TLS on port %d", secure_door.getsockname()[1])
+    teller = Teller(engine, _looks(settings, parts))
+    work.append(("endings", teller.run, teller.stop))
     failures: list[BaseException] = []
     threads = [threading.Thread(target=_guard, args=(act, failures, done), name=name) for name, act, _ in work]
     with _signals(done):
@@ -97,10 +132,19 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
         stop()
     for thread in threads:
         thread.join()
+    roster.give_up()
     engine.dispose()
     if failures:
         raise failures[0]
     return 0
+
+
+def _greet(settings: CloudSettings, engine: Engine, here: str) -> None:
+    """While nobody has an account, say where the first admin gets one."""
+    token = People(engine, settings.accounts, Passwords()).first_link(datetime.now(UTC))
+    if token:
+        site = settings.accounts.address or here
+        log.info("nobody has an account yet; the first admin gets one, within 24 h, at %s/welcome/%s", site, token)
 
 
 def _secure_door(settings: CloudSettings) -> socket.socket | None:
@@ -121,7 +165,18 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
         ) from error
 
 
+def prepare_interpreter() -> None:
+    """A batch is thousands of objects, none in a ring: looking for rings cost a third of the decoding. And the thread that
+    comes back from the database need not wait 5 ms, Python's default, for the one that decodes.
+    """
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
+    sys.setswitchinterval(0.0002)
+
+
 def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
+    make_row = row_maker(engine)
+    sink = DatabaseSink(engine, open_pictures(settings), settings.client_id, settings.retention)
     return Consumer(
         address=settings.broker_address[:2],
         tls=client_context(settings.identity) if settings.identity else None,
@@ -133,24 +188,49 @@ def _new_consumer(settings: CloudSettings, engine: Engine) -> Consumer:
             stall_after_s=settings.stall_after_s,
             session_expiry_s=settings.session_expiry_s,
         ),
-        sink=DatabaseSink(engine, BlobFolder(settings.blob_folder), settings.client_id),
-        open_message=lambda message, now: open_message(message, now=now, pictures=settings.pictures),
+        sink=sink,
+        gate=Gatekeeper(settings.metering, sink, window=settings.receive_maximum),
+        open_message=partial(open_message, pictures=settings.pictures, make_row=make_row),
         on_stall=_end_process,
         wishes=TableOfWishes(engine),
+        share=settings.share,
+        protocol=settings.protocol,
+        home=_new_home(settings, engine),
     )
 
 
-def _new_steward(settings: CloudSettings, engine: Engine) -> Steward:
-    folder = settings.release_folder
-    there = (folder / "repository" / "metadata").is_dir()
-    if not there:
-        log.info("releases are off: there is no repository in %s (`cloud keys FOLDER` makes one)", folder)
-    return Steward(
-        engine,
-        Repository(folder) if there else None,
-        Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s),
-        present_s=settings.silent_after_s,
-    )
+def _new_home(settings: CloudSettings, engine: Engine) -> HomePublisher | None:
+    """None where Home Assistant is not to hear of doors, and never was."""
+    chosen = settings.home_assistant
+    table = TableOfHomes(
+        engine, chosen.prefix, silent_after=timedelta(seconds=settings.silent_after_s), zone=settings.zone,
+        enabled=chosen.enabled,
+    )  # fmt: skip
+    return HomePublisher(table, chosen.prefix) if chosen.enabled or table.announced() else None
+
+
+def _new_steward(settings: CloudSettings, engine: Engine, roster: Roster) -> Steward:
+    """A server without the releases decides who gets which; only one that can sign stands in line for signing."""
+    folder, repository = settings.release_folder, Repository(settings.release_folder)
+    rules = Rules(silent_after_s=settings.answer_within_s, canary_soak_s=settings.canary_soak_s)
+    rollouts, present_s = roster.place(Duty.ROLLOUTS), settings.silent_after_s
+    if repository.signs():
+        releases = roster.place(Duty.RELEASES)
+        return Steward(engine, repository, rules, present_s=present_s, rollouts=rollouts, releases=releases)
+    if repository.is_there():
+        log.warning("the releases in %s are served, but not signed anew: the keys in online/ are missing", folder)
+    else:
+        log.info("this server has no releases: none in %s (`cloud keys FOLDER` makes a repository)", folder)
+    return Steward(engine, None, rules, present_s=present_s, rollouts=rollouts)
+
+
+def _looks(settings: CloudSettings, parts: tuple[Part, ...]) -> tuple[Ends, ...]:
+    """What this process holds that comes to an end."""
+    looks = [file_look(path) for path in settings.alerts.watched]
+    looks += [consumer_look(settings)] if "consume" in parts else []
+    if "serve" in parts:
+        looks += [server_look(settings), signature_look(Repository(settings.release_folder))]
+    return tuple(looks)
 
 
 def _guard(act: Callable[[], None], failures: list[BaseException], done: threading.Event) -> None:

@@ -1,21 +1,43 @@
 """The cloud's settings: documented at the field, frozen, checked once at the start."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
-from contract.settings import BrokerAddress, BrokerUrl, Settings, broker_address
+from cloud.rules import (
+    AccountRules,
+    AlertSettings,
+    HomeAssistantSettings,
+    HttpsSettings,
+    MeterRules,
+    OidcRules,
+    PictureRules,
+    RetentionRules,
+    RetrainingRules,
+    S3Settings,
+)
+from cloud.store.places import Bucket, bucket_of
+from contract.errors import ContractError
+from contract.settings import BrokerAddress, BrokerUrl, MqttProtocol, Settings, broker_address
 
 
 def _require_database_url(text: str) -> str:
     if text and not text.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ValueError("write it as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME, or leave it out")
+    try:
+        make_url(text or "sqlite://")
+    except (ArgumentError, ValueError) as error:
+        raise ValueError("this is no address of a database: is its port a number?") from error
     return text
 
 
-def _require_time_zone(text: str) -> str:
+def require_time_zone(text: str) -> str:
+    """Return `text` if it names a time zone; raises ValueError otherwise."""
     try:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:
@@ -23,62 +45,20 @@ def _require_time_zone(text: str) -> str:
     return text
 
 
-class PictureRules(Settings):
-    """What a crop's JPEG header may say before anybody decodes it."""
-
-    least_side: Annotated[int, Field(ge=1)] = 8
-    """Least width and height in px."""
-
-    greatest_side: Annotated[int, Field(ge=8, le=4096)] = 512
-    """Greatest width and height in px."""
-
-    greatest_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 100_000
-    """Greatest size of the file in bytes."""
+def _require_blobs(text: str) -> str:
+    try:
+        bucket_of(text)
+    except ContractError as error:
+        raise ValueError(str(error)) from error
+    return text
 
 
-class RetrainingRules(Settings):
-    """`[retraining]`: when a new training is due, and how a trainer may hold a job."""
-
-    new_labels: Annotated[int, Field(ge=1)] = 300
-    """So many new labels make a training due."""
-    new_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """But at least this share of the labels before them."""
-    new_rare: Annotated[int, Field(ge=1)] = 40
-    """So many new labels of `mask_worn_incorrectly` do as well."""
-    stale_days: Annotated[int, Field(ge=1)] = 28
-    """After so many days without a training fewer labels are enough."""
-    stale_labels: Annotated[int, Field(ge=1)] = 100
-    """So many new labels are enough then."""
-    cool_down_s: Annotated[int, Field(ge=0)] = 24 * 3600
-    """At least so many seconds between two trainings that nobody asked for."""
-    lease_s: Annotated[int, Field(ge=5, le=3600)] = 120
-    """A trainer that says nothing for so many seconds loses its job to the next that asks."""
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    """So many trainers may fall silent over one job before it counts as failed."""
-    check_every_s: Annotated[int, Field(ge=1, le=3600)] = 60
-    """How often the rules are looked at, in s."""
-
-
-class HttpsSettings(Settings):
-    """`[https]`: the same site by TLS, for machines elsewhere."""
-
-    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Port of the TLS listener; 0 takes a free one and says which; absent: no such listener."""
-
-    host: str = "0.0.0.0"  # noqa: S104 - made for other machines
-    """Address the TLS listener has."""
-
-    identity: Path | None = None
-    """Folder with the server's `key.pem` and `certificate.pem`, made by `provisioning service web FOLDER --host NAME`."""
-
-    @model_validator(mode="after")
-    def _with_identity(self) -> Self:
-        if self.port is not None and self.identity is None:
-            raise ValueError(
-                "a TLS listener needs an identity folder: set https.identity; `provisioning service web FOLDER --host "
-                "NAME` makes one"
-            )
-        return self
+def _require_network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!r} is no address and no network; write for example 10.0.0.0/8") from error
+    return text
 
 
 class CloudSettings(Settings):
@@ -87,17 +67,25 @@ class CloudSettings(Settings):
     broker: BrokerUrl = "mqtt://127.0.0.1:1883"
     """Where the doors' broker listens: `mqtts://HOST:PORT`; `mqtt://` only on this machine, for a quick try."""
 
+    protocol: MqttProtocol = "5"
+    """The MQTT that the broker speaks: `5`, or `3.1.1` for one that knows no other (NATS); then nothing can be shared."""
+
     identity: Path | None = None
     """The cloud's identity folder, as `provisioning service cloud FOLDER` made it; for `mqtts`."""
 
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cloud-consumer"
     """The consumer's name at the broker; it owns the session that keeps messages while the consumer is away, so keep it."""
 
+    share: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    """A word that several consumers share to divide the messages, each with its own `client_id`; empty: this one reads all."""
+
     session_expiry_s: Annotated[int, Field(ge=60, le=2**32 - 2)] = 14 * 24 * 3600
     """How long the broker keeps messages for an absent consumer, in s."""
 
-    receive_maximum: Annotated[int, Field(ge=1, le=65_535)] = 1_000
-    """Messages the broker may send ahead of our acknowledgements: what bounds the consumer's memory."""
+    receive_maximum: Annotated[int, Field(ge=1, le=65_535)] = 10_000
+    """Messages the broker may send ahead of our acknowledgements; at most half of them are one transaction. Whatever the
+    broker sends, no more than about that many messages, and no more than about 48 MB of them, wait in memory: then nothing is read
+    until some are stored."""
 
     data: Path = Path("cloud-data")
     """Folder of everything that is stored here; made when missing."""
@@ -105,8 +93,11 @@ class CloudSettings(Settings):
     database: Annotated[str, AfterValidator(_require_database_url)] = ""
     """SQLAlchemy URL, `sqlite:///PATH` or `postgresql+psycopg://...`; empty: `maskfleet.sqlite` in the data folder."""
 
-    blobs: Path | None = None
-    """Folder of the crops' pictures; absent: `blobs` in the data folder."""
+    blobs: Annotated[str, AfterValidator(_require_blobs)] = ""
+    """Folder of the crops' pictures, or `s3://BUCKET/PREFIX`; empty: `blobs` in the data folder."""
+
+    s3: S3Settings = S3Settings()
+    """How to speak to the object store."""
 
     releases: Path | None = None
     """Folder of the signed releases and their two online keys, made by `cloud keys`; absent: `releases` in the data folder."""
@@ -123,10 +114,19 @@ class CloudSettings(Settings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port the web server listens on; 0 takes a free one and says which."""
 
+    proxies: tuple[Annotated[str, AfterValidator(_require_network)], ...] = ("127.0.0.1", "::1")
+    """Addresses or networks of the proxies before this site; they are believed when they say who asks, and that it was by https."""
+
     https: HttpsSettings = HttpsSettings()
     """The listener for machines elsewhere."""
 
-    time_zone: Annotated[str, AfterValidator(_require_time_zone)] = "UTC"
+    accounts: AccountRules = AccountRules()
+    """Who may look, and for how long."""
+
+    oidc: OidcRules = OidcRules()
+    """Another way in."""
+
+    time_zone: Annotated[str, AfterValidator(require_time_zone)] = "UTC"
     """IANA name of the zone in which pages show times and days begin."""
 
     batch_events: Annotated[int, Field(ge=100, le=5_000)] = 5_000
@@ -144,14 +144,40 @@ class CloudSettings(Settings):
     pictures: PictureRules = PictureRules()
     """What a crop's JPEG header may say."""
 
+    metering: MeterRules = MeterRules()
+    """How much of one door the consumer puts up with."""
+
     retraining: RetrainingRules = RetrainingRules()
     """When to train again."""
+
+    alerts: AlertSettings = AlertSettings()
+    """What counts as trouble, and who hears of it."""
+
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
+    """Whether Home Assistant hears of doors."""
+
+    retention: RetentionRules = RetentionRules()
+    """How long what is kept."""
+
+    @model_validator(mode="after")
+    def _sharing_by_mqtt_5(self) -> Self:
+        if self.share and self.protocol != "5":
+            raise ValueError("consumers share by MQTT 5: leave share empty, or use a broker that speaks it")
+        return self
 
     @model_validator(mode="after")
     def _with_identity(self) -> Self:
         if self.broker_address.tls and self.identity is None:
             raise ValueError(
                 "mqtts needs an identity folder: set identity; `provisioning service cloud FOLDER` makes one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _with_a_way_back(self) -> Self:
+        if self.oidc.issuer and not (self.accounts.address and self.oidc.client_id and self.oidc.roles):
+            raise ValueError(
+                "oidc needs oidc.client_id, oidc.roles and accounts.address, to which the provider sends back"
             )
         return self
 
@@ -162,8 +188,18 @@ class CloudSettings(Settings):
 
     @property
     def blob_folder(self) -> Path:
-        """The folder of pictures, the default filled in."""
-        return self.blobs or self.data / "blobs"
+        """The folder of pictures, the default filled in; means nothing where there is a bucket."""
+        return Path(self.blobs) if self.blobs else self.data / "blobs"
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket of pictures; None where they lie in a folder."""
+        return bucket_of(self.blobs)
+
+    @property
+    def erasure_journal(self) -> Path:
+        """What was erased, kept beside the database, so that a database set back does not bring it back."""
+        return self.data / "erasures.jsonl"
 
     @property
     def release_folder(self) -> Path:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from contract.errors import ContractError
 from contract.identity import DeviceId
+from contract.labels import LABELS, Label
 from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire
 
 CROP_LIMIT = 64 * 1024  # bytes of one crops message, header and picture
@@ -38,13 +39,22 @@ class CropHeader(Wire):
     weight: Annotated[float, Field(ge=1)] | None = Field(
         default=None, description="Inverse inclusion probability; null: training only."
     )
-    scores: tuple[Ratio, Ratio, Ratio] = Field(description="Class scores in label order.")
+    scores: tuple[Ratio, Ratio, Ratio] = Field(description="Class scores in label order, of this picture alone.")
+    label: Label | None = Field(
+        default=None,
+        description="What its pass speaks for, all looks together; absent: a near miss, or an older agent.",
+    )
     box: tuple[Ratio, Ratio, Ratio, Ratio] = Field(description="The face in the crop, corners in the unit square.")
     frame_size: tuple[Count, Count] = Field(description="Width and height in px of the frame it was cut from.")
     origin: tuple[Count, Count] = Field(description="Left and top in px of the crop in that frame.")
     scale: Annotated[float, Field(gt=0, le=1)] = Field(description="Crop px per frame px.")
     model_digest: Digest = Field(description="SHA-256 of the model file that saw it.")
     jpeg_digest: Digest = Field(description="SHA-256 of the picture's bytes.")
+
+    @property
+    def counted_as(self) -> Label:
+        """What its pass was counted as; of an older agent's crop, what the model said of the picture."""
+        return self.label or LABELS[max(range(len(LABELS)), key=self.scores.__getitem__)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a door should run and what it runs: a retained wish from the cloud, and the door's own report; never a command."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -8,11 +9,13 @@ from pydantic import Field
 from contract.crops import Digest
 from contract.events import LineName
 from contract.identity import DeviceId
-from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire
+from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire, Words
 
 DESIRED_LIMIT = 8 * 1024  # bytes of one desired message
 REPORTED_LIMIT = 8 * 1024  # bytes of one reported message
 MOST_LINES = 8  # of one camera
+MOST_CLOSED = 100  # days
+REFUSED = " refused: "  # between the name of a part and why, in `Reported.reason`
 
 
 class SamplingPlan(Wire):
@@ -41,6 +44,18 @@ class DoorPlan(Wire):
     )
 
 
+class OpeningPlan(Wire):
+    """When a door is open: what counts as its coverage. Counting never pauses."""
+
+    time_zone: Annotated[str, Field(min_length=1, max_length=60)] = Field(description="IANA name, like Europe/Paris.")
+    open: Annotated[tuple[Annotated[str, Field(max_length=80)], ...], Field(max_length=28)] = Field(
+        default=(), description="Rules like `mon-fri 08:00-20:00` or `sat 22:00-02:00`. Empty: always."
+    )
+    closed: Annotated[tuple[date, ...], Field(max_length=MOST_CLOSED)] = Field(
+        default=(), description="Days of that zone on which it stays shut."
+    )
+
+
 class Desired(Wire):
     """The payload of a `desired` message, retained: a door that was away for a month reads only the newest."""
 
@@ -53,6 +68,9 @@ class Desired(Wire):
         default=None,
         description="Absent: the door's own setting stands. One that makes no sense is refused alone: what counted before "
         "still counts, `reported` says why, and the rest of this message holds.",
+    )
+    opening: OpeningPlan | None = Field(
+        default=None, description="Absent: the door's own opening hours stand. Refused alone, like `door`."
     )
 
 
@@ -77,7 +95,8 @@ class Reported(Wire):
     step: Step
     wanted: Count = Field(default=0, description="The release that `step` speaks of; 0: none was asked for.")
     number: Count = Field(default=0, description="The number of the desired state it acts on.")
-    reason: Annotated[str, Field(max_length=300)] = Field(
+    reason: Annotated[Words, Field(max_length=300)] = Field(
         default="",
-        description="Why it rolled back, or could not fetch the wanted release yet; or why it refused the `door` it was sent.",
+        description="Why it rolled back, or could not fetch the wanted release yet; or why it refused the `door` or the `opening` "
+        "it was sent: `door refused: ...`, the reasons separated by `; `.",
     )

@@ -7,12 +7,15 @@ from pydantic import Field, model_validator
 
 from contract.events import Accelerator
 from contract.identity import DeviceId
-from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire
+from contract.wire import SCHEMA_VERSION, Count, Instant, Ratio, SchemaVersion, Wire, Words
 
 HEALTH_LIMIT = 8 * 1024  # bytes of one health message
+DRIFTED = 0.005  # a chance of `drift` from which on a door looks unlike its first weeks
+LITTLE_DISK = 500 * 10**6  # bytes free on a door's card, under which somebody should make room
 COVERAGE_HOURS = 192  # the most hours in one message: eight days
 
 Minutes = Annotated[int, Field(ge=0, le=60)]
+TroubleWord = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class Board(Wire):
@@ -77,4 +80,11 @@ class Heartbeat(Wire):
         default=None,
         description="How likely this door's own first weeks would look as different as its last one; absent: too young.",
     )
-    trouble: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=10)] = ()
+    trouble: Annotated[tuple[Annotated[Words, Field(max_length=200)], ...], Field(max_length=10)] = ()
+    trouble_words: Annotated[tuple[TroubleWord, ...], Field(max_length=20)] | None = Field(
+        default=None,
+        description="The same for programs, each word once: `Trouble` in contract/trouble.py. Absent: an older agent.",
+    )
+    certificate_ends: Instant | None = Field(
+        default=None, description="When the certificate that the broker accepted ends; absent: none, or an older agent."
+    )

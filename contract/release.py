@@ -16,10 +16,11 @@ MODEL_NAME = "model.tflite"
 MANIFEST_NAME = "manifest.json"
 MANIFEST_LIMIT = 64 * 1024
 GOLDEN_NAME = "golden.zip"
-COMPILED_NAME = "model_edgetpu.tflite"  # beside an exported model; no signed release carries it yet
+COMPILED_NAME = "model_edgetpu.tflite"  # what the Edge TPU's compiler made of the model
 MODEL_LIMIT = 32 * 1024 * 1024  # bytes of a model file
 GOLDEN_LIMIT = 8 * 1024 * 1024  # bytes of an archive of golden frames
-RELEASE_FILES = (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME)
+RELEASE_FILES = (MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME)  # that every release has
+LIMITS = {MODEL_NAME: MODEL_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT, GOLDEN_NAME: GOLDEN_LIMIT, COMPILED_NAME: MODEL_LIMIT}
 
 
 def target_path(release: int, name: str) -> str:
@@ -57,7 +58,8 @@ class EdgeTpu(Wire):
     on_chip_free_bytes: Count | None = Field(default=None, description="What is left there for parameters.")
     off_chip_bytes: Count | None = Field(default=None, description="Parameters streamed to the chip for every frame.")
     digest: Digest | None = Field(
-        default=None, description="SHA-256 of the compiled file, `model_edgetpu.tflite` beside the exported model."
+        default=None,
+        description="SHA-256 of the compiled file, `model_edgetpu.tflite`: what a Coral runs in the model's place.",
     )
     size: Count | None = Field(default=None, description="Bytes of the compiled file.")
 
@@ -75,7 +77,7 @@ class Manifest(Wire):
     """What a model file is; lies beside it as `manifest.json`."""
 
     release: Count = Field(description="Grows with every release; 0 is what the card was flashed with.")
-    digest: Digest = Field(description="SHA-256 of the model file.")
+    digest: Digest = Field(description="SHA-256 of the model file, `model.tflite`, which runs on any CPU.")
     size: Count = Field(description="Bytes of the model file.")
     head: Head
     input_size: Annotated[int, Field(ge=32, le=1280, multiple_of=32)] = Field(
@@ -140,14 +142,26 @@ def compiled_file(model: Path, manifest: Manifest) -> Path | None:
 
     Raises ContractError where it is named but missing or another file.
     """
-    told = manifest.edge_tpu
-    if told is None or told.status is not EdgeTpuStatus.COMPILED:
+    if compiled_digest(manifest) is None:
         return None
     compiled = model.with_name(COMPILED_NAME)
     try:
         content = compiled.read_bytes()
+    except FileNotFoundError as error:
+        raise ContractError(f"{model} came without {COMPILED_NAME}, its file for the Edge TPU") from error
     except OSError as error:
         raise ContractError(f"cannot read the compiled model {compiled}: {error.strerror}") from error
-    if sha256(content).hexdigest() != told.digest:
-        raise ContractError(f"{compiled} is not the compiled file that the manifest names: copy it anew")
+    require_compiled(content, manifest)
     return compiled
+
+
+def compiled_digest(manifest: Manifest) -> str | None:
+    """SHA-256 of the file for the Edge TPU; None where the manifest names none."""
+    told = manifest.edge_tpu
+    return told.digest if told and told.status is EdgeTpuStatus.COMPILED else None
+
+
+def require_compiled(content: bytes, manifest: Manifest) -> None:
+    """Raises ContractError unless `content` is the file for the Edge TPU that the manifest names."""
+    if sha256(content).hexdigest() != compiled_digest(manifest):
+        raise ContractError(f"{COMPILED_NAME} is not the compiled file that the manifest names: copy it anew")

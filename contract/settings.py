@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from contract.errors import ContractError
 from contract.wire import first_fault
 
+MqttProtocol = Literal[
+    "5", "3.1.1"
+]  # of MQTT; 5 adds expiry, receive maximum and reasons to the same topics and payloads
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -30,7 +33,7 @@ class Settings(BaseModel):
                 values = tomllib.loads(path.read_text())
             except OSError as error:
                 raise ContractError(f"cannot read the settings {path}: {error.strerror}") from error
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ContractError(f"{path} is not TOML: {error}") from error
         for key, value in (overrides or {}).items():
             _put(values, key.split("."), value)
@@ -80,6 +83,8 @@ BrokerUrl = Annotated[str, AfterValidator(_require_broker_url)]
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
     for part in path[:-1]:
         values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ContractError(f"cannot set {'.'.join(path)}: {part} is one value and has no parts")
     values[path[-1]] = value
 
 

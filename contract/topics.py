@@ -66,6 +66,11 @@ def every(channel: Channel) -> str:
     return f"{PREFIX}/+/+/{channel}"
 
 
+def shared(group: str, topic_filter: str) -> str:
+    """The filter by which the members of `group` divide its messages among themselves (MQTT 5)."""
+    return f"$share/{group}/{topic_filter}"
+
+
 def device_patterns() -> Iterator[str]:
     """The broker's access list for devices: `%u` is the name in the certificate. Mosquitto grants these to every user."""
     yield from (f"pattern write {PREFIX}/+/%u/{channel}" for channel in FROM_DEVICE)

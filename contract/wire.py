@@ -10,12 +10,24 @@ from contract.errors import ContractError
 SchemaVersion = Literal[1]
 SCHEMA_VERSION: SchemaVersion = 1
 
+FIRST_YEAR, LAST_YEAR = 2, 9998  # so that a zone's shift, and days added, stay within what a calendar holds
+
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        utc = None
+    if utc is None or not FIRST_YEAR <= utc.year <= LAST_YEAR:
+        raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR} is expected")
+    return utc
+
+
+def _legible(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 Instant = Annotated[
@@ -23,6 +35,10 @@ Instant = Annotated[
     AfterValidator(_to_utc),
     PlainSerializer(lambda value: value.isoformat().replace("+00:00", "Z"), return_type=str),
 ]
+
+Words = Annotated[
+    str, AfterValidator(_legible)
+]  # for people; what cannot be printed (NUL, breaks, reversals) becomes `?`
 
 
 class Wire(BaseModel):

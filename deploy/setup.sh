@@ -15,6 +15,7 @@ python=$(command -v python3.11 || command -v python3.12 || command -v python3.13
 [ -n "$python" ] && "$python" -c 'import ensurepip, venv' 2>/dev/null || { need python3-venv /nowhere; python=python3; }
 if [ "$want" = test ]; then
     need postgresql '/usr/lib/postgresql/*/bin/initdb'
+    need nats-server '/usr/sbin/nats-server /usr/bin/nats-server' # a broker of three, for the tests of scale
     need gcc /usr/bin/gcc # builds the stand-in for the Edge TPU's library, and the recorder of what reaches the disk
     need libc6-dev /usr/include/stdio.h
     need chromium /usr/bin/chromium

@@ -60,8 +60,8 @@ def _rows(model: type[BaseModel], prefix: str) -> list[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             rows += _rows(field.annotation, f"{prefix}{name}.")
             continue
-        default = "required" if field.is_required() else f"`{_plain(field.default)}`"
-        rows.append(f"| `{prefix}{name}` | {default} | {field.description or ''} |")
+        default = "required" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        rows.append(f"| `{prefix}{name}` | {default} | {' '.join((field.description or '').split())} |")
     return rows
 
 

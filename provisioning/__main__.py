@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     service.add_argument(
         "--host", action="append", default=[], help="for web: a name or address that clients call it by"
     )
+    service.add_argument(
+        "--number", type=int, default=1, help="for cloud: which of several consumers; each needs an identity of its own"
+    )
 
     broker = commands.add_parser("broker", parents=[with_ca], help="write or renew the folder that mosquitto runs from")
     broker.add_argument("folder", type=Path)
@@ -52,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     broker.add_argument("--port", type=int, default=8883)
     broker.add_argument("--bind", metavar="ADDRESS", help="listen on this address only")
     broker.add_argument("--run-as", metavar="USER", help="the user it runs as, who owns the folder (default: you)")
+
+    broker.add_argument(
+        "--home-assistant",
+        default="",
+        metavar="PREFIX",
+        help="let the cloud announce doors below it, usually homeassistant",
+    )
 
     token = commands.add_parser(
         "token", parents=[with_ca], help="print a one-time token for a device, good for 24 hours"
@@ -117,12 +127,13 @@ def _run(options: argparse.Namespace, now: datetime) -> None:
     with open_office(options.ca) as office:
         match options.command:
             case "service":
-                office.certify_service(options.role, options.folder, now=now, hosts=options.host)
-                print(f"{options.role.user} has its identity in {options.folder}")
+                office.certify_service(options.role, options.folder, now=now, hosts=options.host, number=options.number)
+                print(f"{options.role.numbered(options.number)} has its identity in {options.folder}")
             case "broker":
                 path = write_broker(
                     office, options.folder, hosts=options.host, now=now,
                     port=options.port, bind=options.bind, run_as=options.run_as,
+                    home_assistant=options.home_assistant,
                 )  # fmt: skip
                 print(f"start it with: mosquitto -c {path}")
             case "token":

@@ -5,10 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 from contract.errors import ContractError
+from contract.home import reader_patterns, require_prefix, writer_patterns
 from contract.tls import CA, CERTIFICATE, KEY
 from contract.topics import cloud_patterns, device_patterns
 from provisioning import durable
-from provisioning.ca import Role
+from provisioning.ca import MOST_OF_A_ROLE, Role
 from provisioning.office import CRL, Office
 
 CONFIGURATION = "mosquitto.conf"
@@ -25,11 +26,13 @@ def write_broker(
     port: int = 8883,
     bind: str | None = None,
     run_as: str | None = None,
+    home_assistant: str = "",
 ) -> Path:
     """Write or renew everything that `mosquitto -c` needs into `folder`; returns the configuration's path.
 
     `hosts` are the names clients call the broker by, `bind` the one address it listens on (all without one), `run_as` the
-    user it runs as, who must own the folder. The configuration is last, so a start never finds it half made. Raises
+    user it runs as, who must own the folder; `home_assistant` is the prefix below which the cloud may announce doors, none
+    without one. The configuration is last, so a start never finds it half made. Raises
     ContractError.
     """
     folder = folder.absolute()
@@ -37,7 +40,7 @@ def write_broker(
         raise ContractError(f"{port} is no port; use 1 to 65535, usually 8883")
     _require_one_line(str(folder), bind or "", run_as or "")
     office.certify_broker(hosts, folder, now=now)
-    durable.write(folder / ACCESS, access_list().encode())
+    durable.write(folder / ACCESS, access_list(home_assistant).encode())
     durable.write(folder / CRL, office.write_revocations(now=now))
     durable.make_folder(folder / DATA)
     durable.write(folder / CONFIGURATION, _configuration(folder, port, bind, run_as or getpass.getuser()).encode())
@@ -51,10 +54,22 @@ def hand_revocations(folder: Path, crl: bytes) -> None:
     durable.write(folder / CRL, crl)
 
 
-def access_list() -> str:
-    """Mosquitto's ACL: every device its own leaves, the cloud its half of each."""
+def access_list(home_assistant: str = "") -> str:
+    """Mosquitto's ACL: every device its own leaves, every consumer of the cloud its half of each, and with a prefix Home
+    Assistant's topics.
+
+    Raises ContractError for a prefix that is none.
+    """
+    cloud, home = list(cloud_patterns()), list[str]()
+    if home_assistant:
+        require_prefix(home_assistant)
+        cloud += writer_patterns(home_assistant)
+        home = [f"user {Role.HOME_ASSISTANT.user}", *reader_patterns(home_assistant), ""]
     # Patterns hold for every user, the cloud's too; the dot in its name keeps `mf/v1/+/service.cloud/...` out of the grammar.
-    return "\n".join([*device_patterns(), "", f"user {Role.CLOUD.user}", *cloud_patterns(), ""])
+    lines = [*device_patterns(), ""]
+    for number in range(1, MOST_OF_A_ROLE + 1):
+        lines += [f"user {Role.CLOUD.numbered(number)}", *cloud, ""]
+    return "\n".join([*lines, *home])
 
 
 def _configuration(folder: Path, port: int, bind: str | None, run_as: str) -> str:

@@ -28,17 +28,26 @@ REQUEST_LIMIT = 8192  # bytes
 BROKER = "service.broker"
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){0,8}", re.ASCII)
 
+MOST_OF_A_ROLE = 16  # consumers side by side; the broker's access list names them all
+
 
 class Role(StrEnum):
     """What a service does; it is in the service's name."""
 
     CLOUD = "cloud"
+    HOME_ASSISTANT = "home-assistant"  # reads what the cloud tells it, where the broker was told to let it
     WEB = "web"  # a server, called by the names in its certificate; the others are clients
 
     @property
     def user(self) -> str:
         """The name in the certificate: its dot is outside a device's grammar, so no device can bear it."""
         return f"service.{self}"
+
+    def numbered(self, number: int) -> str:
+        """The name of one of several that do the same; the first has none but the role's. Raises ContractError."""
+        if not 1 <= number <= MOST_OF_A_ROLE:
+            raise ContractError(f"{self} number {number}? Use 1 to {MOST_OF_A_ROLE}")
+        return self.user if number == 1 else f"{self.user}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +94,11 @@ class Authority:
             require_device_id(request.device), request.public_key, ExtendedKeyUsageOID.CLIENT_AUTH, now, DEVICE_LIFE
         )
 
-    def issue_service(self, role: Role, public_key: ec.EllipticCurvePublicKey, *, now: datetime) -> x509.Certificate:
-        """A year for a service, as a client only."""
-        return self._issue(role.user, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, now, SERVICE_LIFE)
+    def issue_service(
+        self, role: Role, public_key: ec.EllipticCurvePublicKey, *, now: datetime, number: int = 1
+    ) -> x509.Certificate:
+        """A year for a service, as a client only; `number` tells several of one role apart."""
+        return self._issue(role.numbered(number), public_key, ExtendedKeyUsageOID.CLIENT_AUTH, now, SERVICE_LIFE)
 
     def issue_server(
         self, hosts: Sequence[str], public_key: ec.EllipticCurvePublicKey, *, now: datetime, user: str = BROKER

@@ -39,11 +39,17 @@ class Office:
         """Remember a certificate, so that it can be revoked; within a transaction."""
         self.registry.add_certificate(certificate.serial_number, name_in(certificate), certificate.not_valid_after_utc)
 
-    def certify_service(self, role: Role, folder: Path, *, now: datetime, hosts: Sequence[str] = ()) -> None:
-        """Make or renew a service's identity in `folder`; its key stays.
+    def certify_service(
+        self, role: Role, folder: Path, *, now: datetime, hosts: Sequence[str] = (), number: int = 1
+    ) -> None:
+        """Make or renew a service's identity in `folder`; its key stays. `number` tells several of one role apart.
 
-        Raises ContractError where `hosts`, the names clients call it by, are missing for a server or given to a client.
+        Raises ContractError where `hosts`, the names clients call it by, are missing for a server or given to a client,
+        and for a number that the broker's access list does not know.
         """
+        if number != 1 and role is not Role.CLOUD:
+            raise ContractError(f"only {Role.CLOUD} has numbers: several consumers may share the work")
+        role.numbered(number)  # before a key is made
         if hosts and role is not Role.WEB:
             raise ContractError(f"nobody calls {role.user}, so it has no --host")
         if role is Role.WEB and not hosts:  # before a key is made
@@ -52,7 +58,7 @@ class Office:
         if role is Role.WEB:
             certificate = self.authority.issue_server(hosts, public_key, now=now, user=role.user)
         else:
-            certificate = self.authority.issue_service(role, public_key, now=now)
+            certificate = self.authority.issue_service(role, public_key, now=now, number=number)
         self._deliver(certificate, folder, now)
 
     def certify_broker(self, hosts: list[str], folder: Path, *, now: datetime) -> None:

@@ -3,14 +3,22 @@
 import argparse
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 from agent.config import FACTORY_MODEL
+from cloud.app import prepare
+from cloud.config import CloudSettings
+from cloud.store.blobs import BlobFolder
+from contract.labels import LABELS
 from rehearsal import demo, turn
 from rehearsal.golden import write_drawn_golden_frames
 from rehearsal.hard import write_pack
+from rehearsal.history import furnish, write_history
 from rehearsal.processes import RehearsalError
 from rehearsal.scene import LINES, Scene, write_clip, write_dataset
+from rehearsal.town import Town
 from trainer.hard import Case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,10 +60,41 @@ def _parser() -> argparse.ArgumentParser:
     hard.add_argument("--images", type=int, default=240)
     hard.add_argument("--seed", type=int, default=70_000)
     hard.set_defaults(play=_hard)
+    town = plays.add_parser("town", help="fill a cloud's database with weeks of eight doors, their truth known")
+    town.add_argument("--config", type=Path, required=True, metavar="FILE", help="the cloud's settings")
+    town.add_argument("--days", type=int, default=28)
+    town.add_argument("--seed", type=int, default=1)
+    town.set_defaults(play=_town)
     golden = plays.add_parser("golden-frames", help="draw what a door tests the factory model with, beside it")
     golden.add_argument("model", type=Path, nargs="?", default=FACTORY_MODEL)
     golden.set_defaults(play=_golden)
     return parser
+
+
+def _town(options: argparse.Namespace) -> None:
+    settings = CloudSettings.load(options.config)
+    engine = prepare(settings)
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    town = Town(options.seed, start=end - timedelta(days=options.days), end=end)
+
+    def progress(at: datetime) -> None:
+        if sys.stdout.isatty() or at.hour == 0:
+            print(f"\r{at:%d %B}", end="" if sys.stdout.isatty() else "\n", flush=True)
+
+    count = write_history(
+        engine,
+        BlobFolder(settings.blob_folder),
+        town.messages(),
+        progress=progress,
+        random=Random(options.seed),  # noqa: S311 - ids of a made-up town
+    )
+    furnish(engine, town, end)
+    engine.dispose()
+    print(f"\n{count} messages of {options.days} days; start the cloud with: cloud serve --config {options.config}")
+    print(f"{'what really passed':20}" + "".join(f"{label.replace('_', ' '):>23}" for label in LABELS))
+    for door, truth in town.truths.items():
+        whole = max(1, sum(truth.values()))
+        print(f"{door:20}" + "".join(f"{truth[label]:>15} {truth[label] / whole:6.1%}" for label in LABELS))
 
 
 def _golden(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from rehearsal.house import Doorway, House
 from rehearsal.scene import LINES, Kind, Scene, truth_path, write_clip
 
 LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 12\n"
+OPEN = "\n[accounts]\npublic_counts = true\n"  # one click to the counts; labels and decisions need an account
 PEOPLE = 24  # walkers in one turn of a generated clip
 SCENES: tuple[tuple[str, Kind, int], ...] = (
     ("lobby", "passage", 7001),
@@ -38,10 +39,11 @@ def run(*, seconds: float | None, folder: Path, photographs: Path | None, port: 
         signal.signal(name, lambda *_: enough.set())
     doors = [*drawn_doors(folder.parent / "clips", settings=LEARNING), *_real_doors(photographs)]
     shutil.rmtree(folder, ignore_errors=True)
-    house = House(folder, port=port)
+    house = House(folder, port=port, cloud_settings=OPEN)
     try:
         start(house, doors)
         say(f"open {house.page}" + (f"; this ends by itself in {seconds:g} s" if seconds else "; Ctrl-C stops all"))
+        say(f"to label and to decide, become its admin: {house.welcome}")
         ends = time.monotonic() + seconds if seconds else float("inf")
         while not enough.is_set() and (left := ends - time.monotonic()) > 0:
             house.require_running()

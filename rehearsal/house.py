@@ -44,6 +44,7 @@ class House:
         self._port = port or free_port()
         self._cloud_settings = cloud_settings
         self._root: Path | None = None
+        self._reader = ""  # the token that our own questions carry
 
     @property
     def page(self) -> str:
@@ -75,12 +76,13 @@ class House:
         def answers() -> bool:
             child.require_running()
             try:
-                self.overview()
+                urllib.request.urlopen(f"{self.page}healthz", timeout=30).close()  # noqa: S310 - our own loopback
             except OSError:
                 return False
             return True
 
         wait_until(answers, within_s=60, what=f"the cloud answering at {self.page}")
+        self._reader = self._reader or self.token("rehearsal", "read")
 
     def start_door(self, door: Doorway) -> None:
         """Start one door's agent (again); its outbox is where it was."""
@@ -105,19 +107,28 @@ class House:
         """The folder of a door's releases."""
         return self.folder / f"{door}-models"
 
-    def token(self, name: str) -> str:
+    @property
+    def welcome(self) -> str:
+        """The one-time link by which the first visitor becomes an admin, as the cloud's log says it."""
+        text = self.cloud.log.read_text() if self.cloud else ""
+        return next((word for word in reversed(text.split()) if word.startswith(f"{self.page}welcome/")), self.page)
+
+    def token(self, name: str, scope: str = "trainer") -> str:
         """A new token of the cloud's for a machine. Raises RehearsalError."""
-        made = subprocess.run(
-            [sys.executable, "-m", "cloud", "token", name, "--config", str(self.folder / "cloud.toml")],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return self._by_hand("token", name, "--scope", scope)
+
+    def _by_hand(self, *words: str) -> str:
+        """What `cloud WORDS` prints."""
+        command = [sys.executable, "-m", "cloud", *words, "--config", str(self.folder / "cloud.toml")]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
-            raise RehearsalError(f"no token for {name}: {made.stderr.strip()}")
+            raise RehearsalError(f"cloud {' '.join(words)}: {made.stderr.strip()}")
         return made.stdout.strip()
 
     def ask(self, path: str) -> Any:
         """What the cloud's API answers to a GET of `/api/v1/PATH`."""
-        with urllib.request.urlopen(f"{self.page}api/v1/{path}", timeout=30) as answer:  # noqa: S310 - our own loopback
+        asked = urllib.request.Request(f"{self.page}api/v1/{path}", headers={"Authorization": f"Bearer {self._reader}"})  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own loopback
             return json.load(answer)
 
     def require_running(self) -> None:

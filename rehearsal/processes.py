@@ -126,6 +126,13 @@ class Mosquitto:
     def alive(self) -> bool:
         return self._child is not None and self._child.running
 
+    @property
+    def pid(self) -> int:
+        """The running program's process id. Raises RehearsalError where it was never started."""
+        if self._child is None:
+            raise RehearsalError("mosquitto was not started")
+        return self._child.process.pid
+
     def stop(self) -> None:
         if self._child:
             self._child.stop()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.labels import LABELS as LABEL_NAMES
-from rehearsal.demo import drawn_doors, say, start
+from rehearsal.demo import OPEN, drawn_doors, say, start
 from rehearsal.house import Doorway, House
 from rehearsal.oracle import LABELLER, label_all
 from rehearsal.processes import Child, RehearsalError
@@ -25,7 +25,7 @@ answer_within_s = 300
 new_labels = {LABELS}
 cool_down_s = 0
 check_every_s = 3
-"""
+{OPEN}"""
 LEARNING = "[learning]\ncrops = true\nwindow_s = 60\nbudget = 15\n"
 EPOCHS = 6
 FASHION = 0.5  # of the people at the doors wear a mask that the factory model has never seen
@@ -146,6 +146,7 @@ def run(*, folder: Path, port: int, oracle: bool) -> None:
     try:
         start(house, doors)
         say(f"a new season: half of the people wear masks with a face printed on them; open {house.page}")
+        say(f"to label and to see the training and the rollout, become its admin: {house.welcome}")
         turn.crops()
         turn.labels()
         job = turn.training(data, folder / "trainer")

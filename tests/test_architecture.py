@@ -22,14 +22,15 @@ PURE = (
     "agent/vision/yolo.py", "agent/vision/geometry.py", "agent/vision/tracker.py", "agent/vision/counter.py",
     "agent/vision/pipeline.py", "agent/vision/frame.py", "agent/vision/stamps.py", "agent/vision/watch.py",
     "agent/vision/pairing.py", "agent/vision/doorway.py", "agent/commission/fit.py",
-    "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py",
-    "cloud/ingest/jpeg.py", "provisioning/ca.py", "provisioning/enrol.py", "provisioning/brake.py", "cloud/web/learning.py", "agent/learning/sampler.py",
+    "contract/topics.py", "contract/events.py", "contract/crops.py", "cloud/counts/claims.py", "cloud/counts/evidence.py",
+    "cloud/counts/correction.py", "cloud/counts/likeness.py", "cloud/counts/rows.py", "cloud/counts/periods.py", "cloud/counts/ranking.py", "cloud/counts/trust.py", "cloud/counts/bins.py", "cloud/counts/usual.py", "cloud/web/words.py", "cloud/counts/export.py",
+    "cloud/ingest/jpeg.py", "cloud/ingest/meter.py", "cloud/upkeep/terms.py", "cloud/store/places.py", "provisioning/ca.py", "provisioning/enrol.py", "provisioning/brake.py", "cloud/web/learning.py", "agent/learning/sampler.py",
     "agent/learning/privacy.py", "cloud/learning/retraining.py", "trainer/gate.py", "trainer/scores.py", "trainer/mappable.py",
     "trainer/mistakes.py", "trainer/hard.py",
     "agent/learning/witness.py", "agent/learning/gleaner.py", "agent/update/trial.py",
     "contract/golden.py", "cloud/fleet/rollout.py", "agent/health/opening.py", "agent/health/coverage.py",
     "agent/health/heat.py", "agent/health/pulse.py", "agent/health/drift.py", "agent/health/certificate.py",
-    "agent/health/finding.py",
+    "agent/health/finding.py", "contract/opening.py", "contract/trouble.py", "cloud/fleet/plans.py", "cloud/fleet/hours.py", "cloud/fleet/alerts.py",
 )  # fmt: skip
 IMPURE = {"socket", "time", "sqlite3", "pathlib", "os", "subprocess", "sqlalchemy", "paho", "requests", "random"}
 HEAVY = {"torch", "torchvision", "matplotlib", "ultralytics", "tensorflow", "onnx", "onnx2tf"}

@@ -102,7 +102,7 @@ def _on_edge_tpu(known: EdgeTpu | None) -> list[str]:
     words = [
         f"`{MODEL_NAME}` runs on the CPU. `{COMPILED_NAME}` beside it is what edgetpu_compiler {known.compiler} made of it "
         f"({(known.size or 0) / 1e6:.2f} MB; SHA-256 `{(known.digest or '')[:16]}...`): {mapped} of {mapped + left} operators are on the "
-        f"Edge TPU, {left} on the CPU. {_memory(known)}The agent does not load it yet.\n"
+        f"Edge TPU, {left} on the CPU. {_memory(known)}A door with a Coral loads it in the place of the other.\n"
     ]
     return [*words, *reasons, ""] if reasons else words
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import ContractError
-from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
+from contract.release import COMPILED_NAME, GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, read_manifest
 from trainer import environment
 from trainer.card import CARD_NAME, HARD, write_card
 from trainer.dataset import read_split, survey
@@ -22,8 +22,9 @@ from trainer.judge import Exhibit, Judgement, judge
 from trainer.link import Link
 from trainer.pack import Pack
 from trainer.pictures import draw_pictures
-from trainer.release import Signer
+from trainer.release import Signer, release_files
 from trainer.run import SURVEY, Run
+from trainer.whole import write_whole
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 GATE = "gate.json"
@@ -68,7 +69,8 @@ def run_stages(run: Run, *, size: int, release: int, champion: Path, hard: Pack 
         keep(hard, word, candidate / MODEL_NAME)
     _say("pictures", "curves, confusions, thresholds and the worst mistakes")
     draw_pictures(run, candidate / MODEL_NAME, validation, progress=show_progress)
-    for name in (MODEL_NAME, GOLDEN_NAME, CARD_NAME, MANIFEST_NAME):  # the manifest last: with it, the run is whole
+    compiled = (COMPILED_NAME,) if (candidate / COMPILED_NAME).exists() else ()
+    for name in (MODEL_NAME, *compiled, GOLDEN_NAME, CARD_NAME, MANIFEST_NAME):  # with the last one the run is whole
         half = run.folder / f"{name}.half"
         shutil.copyfile(candidate / name, half)
         half.replace(run.folder / name)
@@ -81,9 +83,9 @@ def publish(folder: Path, signer: Signer, link: Link, now: datetime) -> int:
     Raises ContractError where the run is not whole or the gate objects.
     """
     try:
-        files = {name: (folder / name).read_bytes() for name in RELEASE_FILES}
+        files = release_files(folder)
         word = json.loads((folder / GATE).read_text())
-    except (OSError, ValueError) as error:
+    except (ContractError, OSError, ValueError) as error:
         raise ContractError(f"{folder} is not a whole run: {error}; `trainer run` goes on where it stopped") from error
     if not word["may_ship"]:
         raise ContractError(f"the gate objects to {folder}: {'; '.join(word['objections'])}")
@@ -181,9 +183,7 @@ def tell(word: Judgement) -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps(content, indent=2) + "\n")
-    half.replace(path)
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _say(stage: str, what: str) -> None:

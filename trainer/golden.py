@@ -14,6 +14,7 @@ from contract.golden import GoldenDetection, GoldenFrame, write_golden
 from contract.labels import LABELS
 from contract.release import GOLDEN_NAME, MANIFEST_NAME, Manifest, read_manifest
 from trainer.dataset import Split
+from trainer.whole import write_whole
 
 WANTED, LOOKED_AT = 6, 60
 LONGER_SIDE = 480  # px
@@ -31,17 +32,16 @@ def write_golden_frames(model: Path, split: Split, *, wanted: int = WANTED) -> M
     if not chosen:
         raise ContractError(f"the model finds no face in {len(frames)} pictures of '{split.name}': no golden frames")
     content = write_golden(chosen)
-    model.with_name(GOLDEN_NAME).write_bytes(content)
     manifest = manifest.model_copy(update={"golden_digest": sha256(content).hexdigest()})
     save_manifest(manifest, model.parent)
+    write_whole(model.with_name(GOLDEN_NAME), content)  # last: where it is, the stage is done
     return manifest
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` into `folder`, in one step: where it is, it is whole."""
-    half = folder / f"{MANIFEST_NAME}.half"
-    half.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
-    half.replace(folder / MANIFEST_NAME)
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
+    write_whole(folder / MANIFEST_NAME, text.encode())
 
 
 def _look(detector: Detector, image: Path) -> GoldenFrame:

@@ -22,6 +22,10 @@ class LeaseLostError(ContractError):
     """The job was given to another, or is over."""
 
 
+class GoneError(ContractError):
+    """There is nothing of this name, or no longer."""
+
+
 class Link:
     """Requests to one cloud; each raises TryAgainError where it does not answer, ContractError where it refuses."""
 
@@ -59,7 +63,7 @@ class Link:
         return Snapshot.decode(self._named(f"/api/v1/snapshots/{digest}", digest), limit=SNAPSHOT_LIMIT)
 
     def picture(self, digest: str) -> bytes:
-        """The crop of this name, checked."""
+        """The crop of this name, checked; the cloud may send us to its store for it. Raises GoneError."""
         content = self._named(f"/api/v1/crops/{digest}.jpg", digest)
         if len(content) > CROP_LIMIT:
             raise ContractError(f"the crop {digest[:12]}... has {len(content)} bytes; at most {CROP_LIMIT} are allowed")
@@ -97,6 +101,8 @@ class Link:
     def _send(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
         try:
             answer = self._client.request(method, path, content=content)
+            if answer.status_code == 307 and method == "GET":
+                answer = _fetch_elsewhere(answer.headers.get("location", ""))
         except httpx.HTTPError as error:
             raise TryAgainError(f"the cloud does not answer: {error}") from error
         if answer.is_success:
@@ -106,9 +112,19 @@ class Link:
             raise LeaseLostError(said)
         if answer.status_code == 401:
             raise ContractError(f"the cloud refuses our token: {said}; make one with `cloud token NAME`")
+        if answer.status_code == 404:
+            raise GoneError(f"{method} {path}: the cloud answers 404: {said}")
         if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
             raise TryAgainError(f"the cloud answers {answer.status_code}: {said}")
         raise ContractError(f"{method} {path}: the cloud answers {answer.status_code}: {said}")
+
+
+def _fetch_elsewhere(url: str) -> httpx.Response:
+    """By an address that carries its own right, so without our token; what comes is checked by its name."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in LOOPBACK):
+        raise ContractError("the cloud sends us to an address that is not https")
+    return httpx.get(url, timeout=60, trust_env=False)
 
 
 def patiently(act: Callable[[], None], *, wait: Callable[[float], bool], tries: int = 8) -> None:

@@ -1,5 +1,6 @@
 """The yolov5n graph, its base weights, and our weights as plain float16 arrays (no pickle)."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ultralytics.utils import DEFAULT_CFG
 
 from contract.errors import ContractError
 from trainer.backend import has_fast_bf16
+from trainer.whole import write_whole
 
 ARCHITECTURE = "yolov5n.yaml"
 
@@ -63,12 +65,14 @@ def load_all(network: Network, path: Path) -> None:
 
 
 def save(network: torch.nn.Module, path: Path) -> None:
-    """Write every tensor of `network` as float16 (counters as they are) into a compressed .npz."""
+    """Write every tensor of `network` as float16 (counters as they are) into a compressed .npz, which is there whole or not at all."""
     arrays = {
         name: tensor.detach().cpu().numpy().astype(np.float16 if tensor.is_floating_point() else np.int64)
         for name, tensor in network.float().state_dict().items()
     }
-    np.savez_compressed(path, **arrays)
+    content = BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
 
 
 def _float32(value: Any) -> Any:

@@ -11,7 +11,18 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
 from contract.errors import ContractError
-from contract.release import MANIFEST_LIMIT, MANIFEST_NAME, RELEASE_FILES, Manifest, target_path
+from contract.release import (
+    COMPILED_NAME,
+    LIMITS,
+    MANIFEST_LIMIT,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    RELEASE_FILES,
+    Manifest,
+    compiled_file,
+    read_manifest,
+    target_path,
+)  # fmt: skip
 from trainer.link import Link
 
 LIFE = timedelta(days=30)  # of a signed list
@@ -58,24 +69,25 @@ class Signer:
         return found
 
     def publish(self, link: Link, release: int, files: Mapping[str, bytes], now: datetime) -> None:
-        """Upload and publish `files` as `release`; nothing to do where exactly these are published already.
+        """Upload and publish `files`, as `release_files` gives them, as `release`; nothing to do where exactly these are out already.
 
         Raises ContractError where other files bear the number, or a higher one is out.
         """
         listed = self.served(link)
         wanted = {
             target_path(release, name): TargetFile.from_data(target_path(release, name), files[name], ["sha256"])
-            for name in RELEASE_FILES
+            for name in files
         }
-        known = {path: listed.signed.targets[path] for path in wanted if path in listed.signed.targets}
+        paths = [target_path(release, name) for name in LIMITS]
+        known = {path: listed.signed.targets[path].hashes for path in paths if path in listed.signed.targets}
         if known:
-            if any(known.get(path) is None or known[path].hashes != one.hashes for path, one in wanted.items()):
+            if known != {path: one.hashes for path, one in wanted.items()}:
                 raise ContractError(f"release {release} is published with other files")
             return
         for path, target in wanted.items():
             target.unrecognized_fields["custom"] = {"release": release, "least_agent": LEAST_AGENT}
             listed.signed.targets[path] = target
-        for name in RELEASE_FILES:
+        for name in files:
             link.upload(release, name, files[name])
         link.publish(release, self._sign(listed, now))
 
@@ -96,6 +108,9 @@ class Signer:
             if target is None:
                 raise ContractError(f"release {release} is not in the repository")
             found[name] = link.target(release, target.hashes["sha256"], name)
+        compiled = targets.get(target_path(release, COMPILED_NAME))
+        if compiled is not None:
+            found[COMPILED_NAME] = link.target(release, compiled.hashes["sha256"], COMPILED_NAME)
         return found
 
     def _sign(self, listed: Metadata[Targets], now: datetime) -> bytes:
@@ -110,8 +125,21 @@ class Signer:
         return int(self._seen.read_text()) if self._seen.exists() else 0
 
 
+def release_files(folder: Path) -> dict[str, bytes]:
+    """What is signed of a candidate: model, manifest, golden frames and, where the manifest names one, the file for the Edge TPU.
+
+    Raises ContractError where a file is missing or not the one that the manifest names.
+    """
+    manifest = read_manifest(folder / MODEL_NAME)
+    names = [*RELEASE_FILES, *([COMPILED_NAME] if compiled_file(folder / MODEL_NAME, manifest) else [])]
+    try:
+        return {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise ContractError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
 def renumbered(files: Mapping[str, bytes], release: int) -> dict[str, bytes]:
-    """The same model and golden frames under another number."""
+    """The same files under another number."""
     manifest = Manifest.decode(files[MANIFEST_NAME], limit=MANIFEST_LIMIT)
     told = manifest.trained_on | {"again": manifest.release}
     return {**files, MANIFEST_NAME: manifest.model_copy(update={"release": release, "trained_on": told}).encode()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from contract.errors import ContractError
 from contract.jobs import Job, Point
-from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, RELEASE_FILES, read_manifest
+from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, read_manifest
 from trainer import environment
 from trainer.complete import keep
 from trainer.dataset import Split, read_split
@@ -20,8 +20,9 @@ from trainer.golden import write_golden_frames
 from trainer.hard import share_right
 from trainer.judge import SEED, Exhibit, Judgement, judge
 from trainer.lease import Lease
-from trainer.link import Link
+from trainer.link import GoneError, Link
 from trainer.pack import Pack
+from trainer.release import release_files
 from trainer.run import Recipe, Run, Source
 from trainer.snapshot import Composites, build, write_mix
 from trainer.worker import Verdict
@@ -46,14 +47,25 @@ class Retraining:
     def candidate(
         self, job: Job, link: Link, lease: Lease, champion: Mapping[str, bytes] | None, folder: Path
     ) -> Verdict:
-        """Train, export, judge; what is in `folder` from an earlier attempt at the same job is used again."""
+        """Train, export, judge; what is in `folder` from an earlier attempt at the same job is used again.
+
+        No picture of a crop is kept here once it has ended, well or not: the cloud's terms would not reach it.
+        """
+        try:
+            return self._candidate(job, link, lease, champion, folder)
+        finally:
+            shutil.rmtree(folder / "crops", ignore_errors=True)
+
+    def _candidate(
+        self, job: Job, link: Link, lease: Lease, champion: Mapping[str, bytes] | None, folder: Path
+    ) -> Verdict:
         begun = time.monotonic()
         lease.stage("data")
         if not self.base.is_file():
             raise ContractError(f"no base weights at {self.base}: name them with --base")
         champion_model = _put(champion, folder / "champion")
         size = self.image_size or read_manifest(champion_model).input_size
-        composites = _composites(job, link, lease, folder)
+        composites = composites_of(job, link, lease, folder)
         validation = [self._split(one.data, one.val) for one in self.sources if one.val]
         data, kinds = write_mix(
             folder / "mix", [self._split(one.data, one.train) for one in self.sources], composites.train, validation
@@ -80,9 +92,11 @@ class Retraining:
         if self.hard:
             keep(self.hard, word, out / MODEL_NAME)
         lease.stage("gate")
-        files = {name: (out / name).read_bytes() for name in RELEASE_FILES}
+        files = release_files(out)
         notes = (
             f"{kinds['composites']} crops taught among {kinds['epoch']} pictures of an epoch, {len(composites.judge)} judged",
+            *([f"{composites.gone} crops were left out: their pictures are no longer kept"] if composites.gone else []),
+            *([f"{composites.unreadable} crops were left out: no decoder reads them"] if composites.unreadable else []),
             *word.notes,
             *(f"hard cases: {one}" for one in _hard_cases(word)),
             "own crops are judged as they came, eyes filled: that flatters a candidate which learned from such crops",
@@ -115,25 +129,32 @@ def _put(files: Mapping[str, bytes] | None, folder: Path) -> Path:
     return folder / MODEL_NAME
 
 
-def _composites(job: Job, link: Link, lease: Lease, folder: Path) -> Composites:
+def composites_of(job: Job, link: Link, lease: Lease, folder: Path) -> Composites:
+    """The job's crops, fetched and pasted under `folder`; nothing is left of those of earlier jobs.
+
+    Raises ContractError where none of them is kept any more.
+    """
     if job.snapshot is None:
         raise ContractError("the job names no snapshot to learn from")
     snapshot = link.snapshot(job.snapshot)
-    pictures = folder.parent.parent / "pictures"
-    pictures.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder.parent.parent / "pictures", ignore_errors=True)  # of a trainer that was killed
+    for copies in folder.parent.glob("*/crops"):
+        shutil.rmtree(copies, ignore_errors=True)
     fetched = 0
 
-    def crop(digest: str) -> bytes:
+    def crop(digest: str) -> bytes | None:
         nonlocal fetched
-        path = pictures / f"{digest}.jpg"
-        if not path.exists() or sha256(path.read_bytes()).hexdigest() != digest:
-            path.write_bytes(link.picture(digest))
         fetched += 1
         lease.done(fetched, len(snapshot.examples))
-        return path.read_bytes()
+        try:
+            return link.picture(digest)
+        except GoneError:
+            return None
 
-    shutil.rmtree(folder / "crops", ignore_errors=True)
-    return build(snapshot, crop, folder / "crops")
+    built = build(snapshot, crop, folder / "crops")
+    if not built.train:
+        raise ContractError(f"none of the {len(snapshot.examples)} crops to learn from can be had: label new ones")
+    return built
 
 
 def _train(run: Run, lease: Lease) -> None:

@@ -97,6 +97,7 @@ class Run:
     def epochs(self) -> list[dict[str, float]]:
         """The epochs finished so far, by the training library's own column names; [] before the first one.
 
+        One that was cut off before its checkpoint stands there twice: the second counts.
         Raises ContractError where the file is not of that library.
         """
         path = self.folder / RESULTS
@@ -106,8 +107,9 @@ class Run:
             return []
         whole = text[: text.rfind("\n") + 1]  # its last line may still be on the way
         try:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(whole.splitlines())]
-        except (ValueError, TypeError) as error:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(whole.splitlines())]
+            return list({row["epoch"]: row for row in rows}.values())
+        except (ValueError, TypeError, KeyError) as error:
             raise ContractError(f"{path} is not a table of numbers, one row an epoch ({error})") from error
 
     def lineage(self) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Composites:
     train: tuple[Path, ...]
     judge: tuple[Path, ...]
     judge_groups: tuple[int, ...]  # pictures of one door on one day share a number
+    gone: int = 0  # examples whose picture is no longer kept
+    unreadable: int = 0  # examples whose picture no decoder reads
 
     @property
     def judge_split(self) -> Split:
@@ -38,37 +40,56 @@ class Composites:
         return Split("control crops", self.judge)
 
 
+class UnreadableError(ContractError):
+    """Bytes that are no picture to a decoder, though they have a picture's headers."""
+
+
 def build(
-    snapshot: Snapshot, crop: Callable[[str], bytes], out: Path, plates: Mapping[str, Picture] | None = None
+    snapshot: Snapshot, crop: Callable[[str], bytes | None], out: Path, plates: Mapping[str, Picture] | None = None
 ) -> Composites:
     """Write `out` as a YOLO data set; `crop` gives a picture's bytes by digest, `plates` an empty frame (BGR) by door.
 
-    Raises ContractError for a picture that is none, or a geometry that cannot be.
+    Where `crop` gives None the picture is no longer kept, and the example is left out; so is one that cannot be decoded.
+    Raises ContractError for a geometry that cannot be.
     """
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
     listed: dict[Use, list[Path]] = {Use.TRAIN: [], Use.JUDGE: []}
+    judged: list[Example] = []
+    gone = unreadable = 0
     for example in snapshot.examples:
-        frame, row = compose(example, crop(example.jpeg_digest), (plates or {}).get(example.device))
+        jpeg = crop(example.jpeg_digest)
+        if jpeg is None:
+            gone += 1
+            continue
+        try:
+            frame, row = compose(example, jpeg, (plates or {}).get(example.device))
+        except UnreadableError:
+            unreadable += 1
+            continue
         image = out.resolve() / "images" / f"{example.crop}.jpg"
         cv2.imwrite(str(image), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
         (out / "labels" / f"{example.crop}.txt").write_text(row)
         listed[example.use].append(image)
-    days = [(one.device, one.at.date()) for one in snapshot.of_use(Use.JUDGE)]
+        judged += [example] if example.use is Use.JUDGE else []
+    days = [(one.device, one.at.date()) for one in judged]
     numbers = {day: index for index, day in enumerate(sorted(set(days)))}
     write_list(out / "train.txt", listed[Use.TRAIN])
     write_list(out / "judge.txt", listed[Use.JUDGE])
     return Composites(
-        write_data(out), tuple(listed[Use.TRAIN]), tuple(listed[Use.JUDGE]), tuple(numbers[day] for day in days)
-    )
+        write_data(out), tuple(listed[Use.TRAIN]), tuple(listed[Use.JUDGE]), tuple(numbers[day] for day in days), gone,
+        unreadable,
+    )  # fmt: skip
 
 
 def compose(example: Example, jpeg: bytes, plate: Picture | None = None) -> tuple[Picture, str]:
     """The frame with the crop in it, and its YOLO row ('' where there is no face)."""
     width, height = example.frame_size
     pixels: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    if pixels is None or not (0 < width <= LARGEST and 0 < height <= LARGEST):
-        raise ContractError(f"crop {example.crop} is no picture, or of a frame of {width} x {height} px")
+    if pixels is None:
+        raise UnreadableError(f"crop {example.crop} is no picture")
+    if not (0 < width <= LARGEST and 0 < height <= LARGEST):
+        raise ContractError(f"crop {example.crop} is of a frame of {width} x {height} px")
     size = [max(1, round(side / example.scale)) for side in (pixels.shape[1], pixels.shape[0])]
     left, top = example.origin
     if max(size) > LARGEST or left >= width or top >= height:

@@ -6,6 +6,7 @@ Runs in the training environment on a folder that `trainer train` has prepared: 
 import sys
 from copy import copy, deepcopy
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from trainer import backend
@@ -27,9 +28,14 @@ from trainer.run import Recipe, Run  # noqa: E402
 def train(run: Run, *, resume: bool = False) -> None:
     """Fit and write `run.weights`; progress to stdout, one row an epoch to `fit/results.csv`.
 
-    With `resume`, a run that was cut off goes on from its last finished epoch.
+    With `resume`, a run that was cut off goes on from its last finished epoch; from the beginning where it was cut off while
+    the library wrote its checkpoint.
     """
     folder, recipe = run.folder.resolve(), run.recipe
+    over = len(run.epochs()) >= recipe.epochs and _is_whole(run.best)  # only what follows was cut off
+    if resume and not over and not _is_whole(run.last):
+        print("the checkpoint was cut off: training anew", flush=True)
+        resume = False
     data = join(folder, [(source.data, source.train, source.val) for source in run.sources], recipe.repeat)
     cuda = torch.cuda.is_available()
     overrides: dict[str, Any] = {
@@ -43,7 +49,7 @@ def train(run: Run, *, resume: bool = False) -> None:
     }  # fmt: skip
     if recipe.keep:
         network.load_all(network.build(len(LABELS)), recipe.kept or recipe.base)  # better found now than after hours
-    if len(run.epochs()) < recipe.epochs:  # else the training was over, and only what follows was cut off
+    if not over:
         _Trainer(recipe, overrides).train()
     best = torch.load(run.best, map_location="cpu", weights_only=False)  # written by ourselves
     fitted = network.build(len(LABELS))
@@ -53,6 +59,15 @@ def train(run: Run, *, resume: bool = False) -> None:
         shift = blend(fitted, recipe.kept or recipe.base, recipe.keep, images, recipe.image_size)
         print(f"{recipe.keep:g} of the older weights kept; class logits raised by {shift:.2f}", flush=True)
     network.save(fitted, run.weights)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether all of it was written; the library writes in place."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=False)  # written by ourselves
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError):
+        return False
+    return True
 
 
 class _Trainer(DetectionTrainer):

@@ -68,15 +68,16 @@ def _commission(options: argparse.Namespace, settings: AgentSettings, console: C
     from agent.commission.paste import write_line
     from agent.commission.record import Signed, sign, write
     from agent.commission.wizard import describe, judge, only_line, play, record_path, summary, walk
+    from agent.update.slots import Slots
     from agent.update.wish import Wish
     from agent.vision.camera import Clip, open_camera
     from agent.vision.detector import Detector
 
     part = _part(options.frames)
     doorway = only_line(settings.door.doorway(), options.line)
-    if options.write and doorway.lines[0].name:
-        raise ContractError("--write knows only [door] line; run without it and paste what is printed")
-    detector = Detector.load(settings.model.path, threads=settings.model.threads)
+    slots = Slots(settings.update.folder, settings.model.path)
+    model = slots.last_good() if settings.update.url else settings.model.path  # what the agent counts with
+    detector = Detector.load(model, threads=settings.model.threads)
     camera = settings.camera
     if options.clip:
         if options.entered + options.left < 1 or min(options.entered, options.left) < 0:

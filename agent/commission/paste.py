@@ -1,8 +1,10 @@
-"""A door's line in its settings file: the text to paste, and the file with it in place of the old one."""
+"""A line of a door in its settings file: the text to paste, and the file with it in place of the old one."""
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from agent.update.slots import write_durably
 from agent.vision.geometry import Line
@@ -10,6 +12,7 @@ from contract.errors import ContractError
 
 _HEADER = re.compile(r"\s*\[")
 _DOOR = re.compile(r"\s*\[\s*door\s*\]\s*(#.*)?$")
+_ONE_OF = re.compile(r"\s*\[\[\s*door\s*\.\s*lines\s*\]\]\s*(#.*)?$")
 _LINE = re.compile(r"\s*line\s*=\s*\[[^\]]*\]\s*(#.*)?$")
 
 
@@ -22,25 +25,31 @@ def to_paste(line: Line) -> str:
 
 
 def with_line(text: str, line: Line) -> str:
-    """The settings `text` with this as `door.line`, everything else as it was.
+    """The settings `text` with this as `door.line`, or as the one of `door.lines` that has its name, everything else as it was.
 
-    Raises ContractError where the text is written in a way that is better changed by hand.
+    Raises ContractError where there is none of its name, or the text is written in a way that is better changed by hand.
     """
-    header, setting = to_paste(line).splitlines()
-    rows = text.splitlines()
-    starts = [index for index, row in enumerate(rows) if _DOOR.match(row)]
-    if starts:
-        end = next((at for at in range(starts[0] + 1, len(rows)) if _HEADER.match(rows[at])), len(rows))
-        old = [at for at in range(starts[0] + 1, end) if _LINE.match(rows[at])]
+    expected: dict[str, Any] = tomllib.loads(text)
+    rows, door = text.splitlines(), expected.setdefault("door", {})
+    *header, setting = to_paste(line).splitlines()
+    if line.name:
+        known = [one["name"] for one in door.get("lines", [])]
+        if line.name not in known:
+            raise ContractError(f"the settings have no line called {line.name!r}; paste:\n{to_paste(line)}")
+        place = known.index(line.name)
+        target, blocks = door["lines"][place], _blocks(rows, _ONE_OF)[place:]
+    else:
+        target, blocks = door, _blocks(rows, _DOOR)
+        if not blocks:
+            rows += ["", *header, setting]
+    if blocks:
+        old = [at for at in blocks[0] if _LINE.match(rows[at])]
         if old:
             rows[old[0]] = setting
         else:
-            rows.insert(starts[0] + 1, setting)
-    else:
-        rows += ["", header, setting]
+            rows.insert(blocks[0].start, setting)
     written = "\n".join(rows) + "\n"
-    expected = tomllib.loads(text)
-    expected["door"] = expected.get("door", {}) | {"line": [line.start.x, line.start.y, line.end.x, line.end.y]}
+    target["line"] = [line.start.x, line.start.y, line.end.x, line.end.y]
     try:
         same = tomllib.loads(written) == expected
     except tomllib.TOMLDecodeError:
@@ -60,3 +69,10 @@ def write_line(path: Path, line: Line) -> None:
         path.chmod(mode)
     except OSError as error:
         raise ContractError(f"cannot write {path} ({error.strerror}); paste:\n{to_paste(line)}") from error
+
+
+def _blocks(rows: list[str], header: re.Pattern[str]) -> list[range]:
+    """The rows below each such header, up to the next header of any kind."""
+    headers = [at for at, row in enumerate(rows) if _HEADER.match(row)]
+    bounds = pairwise([*headers, len(rows)])
+    return [range(at + 1, end) for at, end in bounds if header.match(rows[at])]

@@ -1,7 +1,4 @@
-"""Looking on while somebody walks: what was detected, the paths of the faces, and what a line would have counted.
-
-A door that counts also goes on with faces that it is not sure of for a moment; here only sure ones count, so it loses no more.
-"""
+"""Looking on while somebody walks: what was detected, the paths of the faces, and what a line would have counted."""
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +6,10 @@ from dataclasses import dataclass
 
 from agent.commission.fit import Walk, fit
 from agent.vision.counter import Counter
-from agent.vision.detector import Detection
 from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
 from agent.vision.geometry import Line, Point, Zone
-from agent.vision.pipeline import Eyes, count_detections
+from agent.vision.pipeline import Eyes, Look, count_detections
 from agent.vision.tracker import Tracker
 from contract.errors import ContractError
 from contract.events import Direction
@@ -23,7 +19,7 @@ PATIENCE_S = 30.0  # without any face that is followed: nobody came
 LONGEST_S = 45.0  # of one walk: somebody else stands in the picture
 TRIED = 8  # of the fitted lines, which the tracker and counter themselves must confirm
 
-Looks = tuple[tuple[list[Detection], float], ...]
+Looks = tuple[Look, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class Take:
 
     @property
     def lasted_s(self) -> float:
-        return self.looks[-1][1] - self.looks[0][1] if self.looks else 0.0
+        return self.looks[-1].at_s - self.looks[0].at_s if self.looks else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +50,15 @@ class Count:
 def watch(frames: Iterator[Frame], eyes: Eyes, *, zone: Zone | None, tell: Callable[[str], None]) -> Looks:
     """Look on until the walk is over or nobody came; says when a face is followed. Fewer looks where the stream ends."""
     tracker = Tracker(zone)
-    looks: list[tuple[list[Detection], float]] = []
+    looks: list[Look] = []
     known: set[int] = set()
     begun = busy = None
     for frame in frames:
         at_s = frame.at_s
         begun = at_s if begun is None else begun
-        looks.append((eyes.detect(frame.pixels), at_s))
-        seen, _ = tracker.update(*looks[-1])
+        look = Look.of(eyes.look(frame.pixels), at_s)
+        looks.append(look)
+        seen, _ = tracker.update(look.found, at_s, look.faint)
         for track in seen:
             if track.confirmed:
                 busy = at_s
@@ -80,8 +77,8 @@ def paths(looks: Looks, zone: Zone | None) -> tuple[tuple[Point, ...], ...]:
     tracker = Tracker(zone)
     found: dict[int, list[Point]] = {}
     sure: set[int] = set()
-    for detections, at_s in looks:
-        for track in tracker.update(detections, at_s)[0]:
+    for look in looks:
+        for track in tracker.update(look.found, look.at_s, look.faint)[0]:
             found.setdefault(track.number, []).append(track.box.centre)
             if track.confirmed:
                 sure.add(track.number)

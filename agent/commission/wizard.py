@@ -16,7 +16,7 @@ from agent.vision.camera import Camera, Clip
 from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
 from agent.vision.geometry import Line, Zone
-from agent.vision.pipeline import Eyes
+from agent.vision.pipeline import Eyes, Look
 from contract.errors import ContractError
 from contract.events import Accelerator
 from contract.fleet import DoorLine, DoorPlan
@@ -92,7 +92,7 @@ def play(
     looks, size = [], (0, 0)
     for frame in islice(clip.frames(), first, last + 1, step):
         size = frame.pixels.shape[1], frame.pixels.shape[0]
-        looks.append((eyes.detect(frame.pixels), frame.at_s))
+        looks.append(Look.of(eyes.look(frame.pixels), frame.at_s))
         if len(looks) % 50 == 0:
             terminal.say(f"  {len(looks)} frames")
     if not looks:

@@ -1,4 +1,4 @@
-"""Outbox to broker and back: letters go out by MQTT 5, and leave the outbox only on the cloud's own word."""
+"""Outbox to broker and back: letters go out by MQTT, and leave the outbox only on the cloud's own word."""
 
 import logging
 import random
@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from paho.mqtt import client as mqtt
@@ -17,13 +18,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from agent.delivery.credentials import Credentials
 from agent.delivery.outbox import Outbox
 from agent.delivery.shelf import Letter
 from contract.errors import ContractError
 from contract.events import Acknowledgement
 from contract.fleet import Reported
 from contract.health import Heartbeat
-from contract.settings import broker_address
+from contract.settings import MqttProtocol, broker_address
 from contract.tls import why_refused
 from contract.topics import TO_DEVICE, Channel, Topic
 
@@ -36,7 +38,9 @@ SESSION_EXPIRY_S = 24 * 3600
 RECEIVE_MAXIMUM = 20  # messages that the broker may have on their way to us
 DRAIN_PER_S = 60.0  # events a second of a back-log: three days of one every 3 s in 24 minutes
 LIVE_ROOM = 80  # of the letters in flight, kept free of the back-log for what is counted now
+RENEWED_S = 3600.0  # between two looks whether the certificate was renewed
 SILENCE_S = 300.0  # without an answer from the cloud, though letters wait for one: connect anew
+RESUBSCRIBE_S = 5.0  # after the broker refused to let us listen: a cluster that has lost a machine may, for a moment
 RETRY_S = (1, 3), (45, 75)  # first pause before a connection is tried again, and the longest: between these
 
 log = logging.getLogger("agent.uplink")
@@ -55,8 +59,8 @@ class Uplink:
     """Owns the connection. `pump` is called from the thread that owns the outbox; paho's thread only queues what it hears."""
 
     def __init__(
-        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat, tls: ssl.SSLContext | None = None,
-        drain_per_s: float = DRAIN_PER_S, clock: Callable[[], float] = time.monotonic,
+        self, device: str, url: str, outbox: Outbox, *, last_will: Heartbeat, tls: Credentials | None = None,
+        protocol: MqttProtocol = "5", drain_per_s: float = DRAIN_PER_S, clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         """`drain_per_s` is for events from before the connection; what is counted since is sent at once."""
@@ -71,31 +75,42 @@ class Uplink:
         self._allowance = 0.0  # events of the back-log that may be sent now
         self._horizon = outbox.newest  # the newest event of the back-log
         self._seen = 0  # connections that the back-log's bounds know of
-        self._answered_s = self._pumped_s = clock()
+        self._answered_s = self._pumped_s = self._renewed_s = clock()
         self._started = False
+        self._deaf_until_s: float | None = None  # when to ask again for what the broker did not let us hear
         self.connected = False
         self.connected_for_s = 0.0  # all connections together
         self.connections = 0  # ever made
         self._host, self._port, _ = broker_address(url)
         self._tls = tls
         self._trouble_told = ""
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv5)
+        self._v5 = protocol == "5"
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=device,
+            protocol=mqtt.MQTTv5 if self._v5 else mqtt.MQTTv311,
+            clean_session=None if self._v5 else False,
+        )
         if tls:
-            self._client.tls_set_context(tls)
+            self._client.tls_set_context(cast(ssl.SSLContext, tls))
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         self._spread_retries()
         self._client.max_inflight_messages_set(20)
         self._client.will_set(Topic(device, Channel.HEALTH).text, last_will.encode(), qos=1)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; never blocks, never gives up."""
-        properties = _properties(
-            PacketTypes.CONNECT, SessionExpiryInterval=SESSION_EXPIRY_S, ReceiveMaximum=RECEIVE_MAXIMUM
-        )
-        self._client.connect_async(self._host, self._port, keepalive=30, clean_start=False, properties=properties)
+        v5: dict[str, Any] = {}
+        if self._v5:
+            properties = _properties(
+                PacketTypes.CONNECT, SessionExpiryInterval=SESSION_EXPIRY_S, ReceiveMaximum=RECEIVE_MAXIMUM
+            )
+            v5 = {"clean_start": False, "properties": properties}
+        self._client.connect_async(self._host, self._port, keepalive=30, **v5)
         self._client.loop_start()
         self._started = True
 
@@ -106,18 +121,31 @@ class Uplink:
         passed_s, self._pumped_s = now - self._pumped_s, now
         if self.connected:
             self.connected_for_s += passed_s
+            if self._deaf_until_s is not None and now >= self._deaf_until_s:
+                self._subscribe()
             self._mind_the_backlog(passed_s)
             self._send_events()
             self._send_crops()
         if self._started:
+            self._mind_the_certificate(now)
             self._mind_the_silence(now)
         return left
 
     def heartbeat(self, beat: Heartbeat) -> None:
         """Send how the door is doing; dropped when there is no connection, since only the newest matters."""
         if self.connected:
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=120)
+            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=120) if self._v5 else None
             self._client.publish(Topic(self._device, Channel.HEALTH).text, beat.encode(), qos=1, properties=properties)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the door's certificate while there is a connection; empty where nothing."""
+        return self._tls.fault if self._tls else ""
+
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """When the certificate that the broker accepted ends; None where there is none."""
+        return self._tls.ends if self._tls else None
 
     def report(self, report: Reported) -> bool:
         """Send what the door runs; False, and nothing sent, where there is no connection."""
@@ -222,11 +250,24 @@ class Uplink:
         self._answered_s = now
         if self.connected:
             log.warning("no answer from the cloud for %.0f s, though letters wait: connecting anew", SILENCE_S)
+        self._hang_up()
+        self._client.loop_start()  # does nothing, unless paho's thread has died
+
+    def _mind_the_certificate(self, now: float) -> None:
+        """A connection outlives its certificate, but the next one may not come: change over while the old one is still good."""
+        if now - self._renewed_s <= RENEWED_S:
+            return
+        self._renewed_s = now
+        if self.connected and self._tls and self._tls.renewed():
+            log.info("the certificate was renewed: connecting anew")
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Paho notices, and connects again."""
         connection: Any = self._client.socket()
         if connection:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._client.loop_start()  # does nothing, unless paho's thread has died
 
     def _spread_retries(self) -> None:
         """So that the doors of a broker that was away do not all come back in the same second."""
@@ -245,15 +286,27 @@ class Uplink:
             flight.due_s = now + min(longest, first * 2**flight.sent) * (1 + 0.25 * self._jitter())
             flight.sent += 1
 
-    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_connect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             log.warning("the broker %s:%s refused the connection: %s", self._host, self._port, reason)
             return
-        client.subscribe([(Topic(self._device, channel).text, 1) for channel in TO_DEVICE])
+        self._subscribe()
+        if self._tls:
+            self._tls.accepted()
         self._answered_s, self._trouble_told = self._clock(), ""
         self.connections += 1
         self.connected = True
         log.info("connected to the broker %s:%s", self._host, self._port)
+
+    def _subscribe(self) -> None:
+        self._deaf_until_s = None
+        self._client.subscribe([(Topic(self._device, channel).text, 1) for channel in TO_DEVICE])
+
+    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any) -> None:
+        refused = [f"{channel} ({code})" for channel, code in zip(TO_DEVICE, codes, strict=False) if code.is_failure]
+        if refused:
+            log.warning("the broker does not let us hear %s; asking again in %.0f s", ", ".join(refused), RESUBSCRIBE_S)
+            self._deaf_until_s = self._clock() + RESUBSCRIBE_S
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
         self._tell_trouble()
@@ -268,7 +321,7 @@ class Uplink:
 
     def _tell_trouble(self) -> None:
         """Once for each cause, since the next try comes in seconds."""
-        cause = why_refused(self._host, self._port, self._tls) or "no answer"
+        cause = why_refused(self._host, self._port, self._tls.context if self._tls else None) or "no answer"
         if cause != self._trouble_told:
             log.warning(
                 "no connection to the broker %s:%s: %s; counting goes on, and so do the tries",

@@ -14,10 +14,11 @@ from agent.health.finding import Finding, Verdict
 from agent.health.heat import MEASURES, Heat
 from agent.health.usb import USB_3_MBIT, library, sticks
 from contract.errors import ContractError
+from contract.health import LITTLE_DISK
 from contract.tls import CERTIFICATE
 
 BUILT = datetime(2026, 1, 1, tzinfo=UTC)  # no clock that is right says less
-LITTLE_DISK, NO_DISK = 500 * 10**6, 50 * 10**6  # bytes
+NO_DISK = 50 * 10**6  # bytes
 SLOW_SYNC_S = 1.0
 RENEW_DAYS = 21
 

@@ -37,11 +37,14 @@ class Coral:
 
     def __init__(
         self, settings: ModelSettings, meter: Meter, marker: Marker, *, probe: Callable[[Path], Trial],
-        load: Callable[[Path], Looker], deadline_s: float = DEADLINE_S,
+        load: Callable[[Path], Looker], plugged: Callable[[], bool], deadline_s: float = DEADLINE_S,
     ) -> None:  # fmt: skip
-        """`probe` starts one of a compiled file; `load` opens the compiled file beside a model on the Coral."""
+        """`probe` starts one of a compiled file; `load` opens the compiled file beside a model on the Coral.
+
+        `plugged` says whether the machine shows one.
+        """
         self._settings, self._meter, self._marker = settings, meter, marker
-        self._probe, self._load, self._deadline_s = probe, load, deadline_s
+        self._probe, self._load, self._plugged, self._deadline_s = probe, load, plugged, deadline_s
         self._model: Path | None = None  # the CPU file that the rest speaks of
         self._child: Trial | None = None
         self._attempt: _Attempt | None = None
@@ -64,6 +67,8 @@ class Coral:
         """Why the Coral is not used, where it could or should be; empty otherwise."""
         if not self._why or self._meter.accelerator is Accelerator.EDGE_TPU:
             return ""
+        if self._settings.accelerator == "auto" and not self._plugged() and not self._marker.ever():
+            return ""  # a door that has none
         return f"the Coral is not used: {self._why}"[:200]
 
     def tick(self, now: float, model: Path, *, on_trial: bool, hot: bool = False) -> None:
@@ -121,13 +126,14 @@ class Coral:
 
     def _begin(self, now: float, model: Path) -> None:
         try:
-            compiled = compiled_file(model, read_manifest(model))
+            manifest = read_manifest(model)
+            compiled = compiled_file(model, manifest)
         except ContractError as error:
             self._fail(now, str(error))
             return
         if compiled is None:
             self._due = float("inf")  # until another model runs
-            self._why = "this model has no file for it" if self._settings.accelerator == "edgetpu" else ""
+            self._why = f"release {manifest.release} has no file for it"
             return
         try:
             self._child = self._probe(compiled)

@@ -23,7 +23,7 @@ class Coverage:
 
     def __init__(self, opening: Opening, earlier: Hours, *, begun_s: float, offset_s: float) -> None:
         """`earlier` is what `to_keep` gave an earlier start; `begun_s + offset_s` is s since 1970."""
-        self._opening = opening
+        self.opening = opening
         self._earlier = dict(earlier)
         self._begun_s = self._last_s = begun_s
         self._looked: dict[int, float] = {}  # s looked at, by minutes of the growing clock
@@ -65,7 +65,7 @@ class Coverage:
         )  # fmt: skip
 
     def _today(self, at_s: float, seen: Hours, begun_s: float) -> float | None:
-        begin_s = max(begun_s, self._opening.day_begins(self._opening.day_of(at_s)))
+        begin_s = max(begun_s, self.opening.day_begins(self.opening.day_of(at_s)))
         pairs = [
             self._count(hour, seen, begin_s, at_s) for hour in range(int(begin_s // HOUR_S), int(at_s // HOUR_S) + 1)
         ]
@@ -77,7 +77,7 @@ class Coverage:
         begin = min(60, max(0, -int((hour * HOUR_S - from_s) // 60)))
         end = min(60, max(0, int((until_s - hour * HOUR_S) // 60)))
         within = ((1 << end) - 1) & ~((1 << begin) - 1)
-        is_open = self._opening.in_hour(hour) & within
+        is_open = self.opening.in_hour(hour) & within
         return is_open.bit_count(), (is_open & seen.get(hour, 0)).bit_count()
 
     def _seen(self) -> dict[int, int]:

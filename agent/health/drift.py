@@ -13,7 +13,6 @@ MINUTE_SAMPLES = 10  # samples whose faces are counted together
 DAY_SAMPLES = 24 * 60 * MINUTE_SAMPLES
 FIRST_DAYS, LAST_DAYS = 14, 7  # whole weeks, since a Sunday is no Monday
 SHUFFLES = 1999
-DRIFTED = 0.005  # a chance from which on it is told
 
 HEIGHTS = (0.03, 0.04, 0.055, 0.075, 0.1, 0.14, 0.19, 0.26, 0.36, 0.5)  # of a face, shares of the frame's height
 SCORES = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)

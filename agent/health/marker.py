@@ -1,4 +1,4 @@
-"""What one start of the agent leaves to the next about the Coral: whether it was in use, and how often it failed."""
+"""What one start of the agent leaves to the next about the Coral: whether it was in use, now or ever, and how often it failed."""
 
 import json
 import logging
@@ -23,6 +23,11 @@ class Marker:
         """Whether the last start ended, not in order, while it used the Coral: by a crash of it, or a power cut."""
         return self._read().get("in_use") is True
 
+    def ever(self) -> bool:
+        """Whether this door has ever used one."""
+        told = self._read()
+        return told.get("ever") is True or told.get("in_use") is True
+
     def failures(self) -> int:
         """Failures in a row, as the last start left them; 0 to 100."""
         told = self._read().get("failures")
@@ -31,6 +36,8 @@ class Marker:
     def write(self, *, failures: int, in_use: bool) -> None:
         """Keep both over a power cut."""
         told: dict[str, object] = {"in_use": in_use, "failures": min(failures, MOST_FAILURES)}
+        if in_use or self.ever():
+            told["ever"] = True
         if told == self._read():
             return
         try:

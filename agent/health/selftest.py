@@ -40,7 +40,7 @@ def selftest(looker: Looker, model: Path) -> Result:
     found = _Findings()
     try:
         for scene in golden_scenes(model, looker.manifest) if looker.manifest.golden_digest else []:
-            found.look(scene, looker.detect)
+            found.look(scene, lambda pixels: looker.look(pixels).found)
     except Exception as error:  # noqa: BLE001 - an interpreter may raise anything
         found.faults.append(str(error) or type(error).__name__)
     return found.result(looker)

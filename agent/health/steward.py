@@ -9,14 +9,14 @@ import numpy as np
 
 from agent.health.board import read_board
 from agent.health.coverage import Coverage
-from agent.health.drift import DRIFTED, Drift
+from agent.health.drift import Drift
 from agent.health.heat import MEASURES, Heat, Pace, heat_after
 from agent.health.memory import Memory, hours_as, hours_of
 from agent.health.notify import Notifier
 from agent.health.opening import Opening
 from agent.health.pulse import Ages, standstill
 from agent.vision.detector import Detection
-from contract.health import COVERAGE_HOURS, Board
+from contract.health import COVERAGE_HOURS, DRIFTED, Board
 from contract.health import Coverage as SaidCoverage
 
 BOARD_S = 10.0  # between two readings of the machine
@@ -105,6 +105,10 @@ class Steward:
     def coverage(self, now_s: float, *, whole: bool) -> SaidCoverage:
         """What was observed of the last day, or of all that is remembered."""
         return self._coverage.report(now_s, hours=COVERAGE_HOURS if whole else SHORT_HOURS)
+
+    def set_opening(self, opening: Opening) -> None:
+        """Other hours: they hold for what is told from now on, of the last day as well."""
+        self._coverage.opening = opening
 
     def trouble(self) -> list[str]:
         """What is wrong with the machine, a line each."""

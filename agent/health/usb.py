@@ -33,6 +33,11 @@ def sticks(root: Path) -> list[Stick]:
     return found
 
 
+def plugged(root: Path) -> bool:
+    """Whether a Coral is there, on USB or in a slot."""
+    return bool(sticks(root)) or any(root.glob("dev/apex_*"))
+
+
 def library(root: Path) -> Path | None:
     """The Edge TPU's library, where it is installed."""
     return next((path for pattern in LIBRARIES for path in sorted(root.glob(pattern))), None)

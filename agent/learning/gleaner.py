@@ -6,29 +6,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
-from typing import Protocol
 from uuid import UUID, uuid4
 
 from agent.learning.sampler import Chosen, Plan, Sampler, Streams
 from agent.learning.witness import Sighting, Taken, Witness
 from agent.report import coarse, uuid7
 from agent.vision.counter import Crossing
-from agent.vision.detector import Detection
+from agent.vision.detector import Faces
 from agent.vision.frame import Frame
 from agent.vision.geometry import Zone
 from agent.vision.tracker import Track
 from contract.crops import Crop, CropHeader, Role
 from contract.fleet import SamplingPlan
-from contract.release import Manifest
-
-
-class Eyes(Protocol):
-    """What looked at the frame that is shown next to `Gleaner.see`."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    def faint(self) -> list[Detection]: ...
 
 
 class Gleaner:
@@ -38,11 +27,10 @@ class Gleaner:
     """
 
     def __init__(
-        self, device: str, eyes: Eyes, plan: Plan, streams: Streams, *, now: Callable[[], datetime],
-        resolution_s: int, new_window: Callable[[], UUID] = uuid4,
+        self, device: str, plan: Plan, streams: Streams, *, now: Callable[[], datetime], resolution_s: int,
+        new_window: Callable[[], UUID] = uuid4,
     ) -> None:  # fmt: skip
         self._device = device
-        self._eyes = eyes
         self._own_plan = self._plan = plan
         self._streams = streams
         self._now = now
@@ -70,13 +58,12 @@ class Gleaner:
         self._witness.zone = zone
 
     def see(
-        self, frame: Frame, detections: Sequence[Detection], seen: Sequence[Track], ended: Sequence[Track],
-        crossings: Sequence[Crossing],
-    ) -> None:  # fmt: skip
+        self, frame: Frame, faces: Faces, seen: Sequence[Track], ended: Sequence[Track], crossings: Sequence[Crossing]
+    ) -> None:
         """Take one frame as the pipeline took it; crops of a window that is over become ready."""
         sampler = self._turn(frame.at_s)
         near_misses = self._witness.see(
-            frame, detections, seen, manifest=self._eyes.manifest, faint=self._eyes.faint
+            frame, faces.found, seen, manifest=faces.manifest, faint=faces.faint
         )  # fmt: skip
         for sighting in near_misses:
             sampler.window.offer_near_miss(sighting.facts, (sighting, self._when(sighting, frame.at_s)))
@@ -103,7 +90,7 @@ class Gleaner:
         self, sampler: Sampler[tuple[Sighting, datetime]], ended: Iterable[Track], crossings: Iterable[Crossing],
         at_s: float,
     ) -> None:  # fmt: skip
-        for sighting in self._witness.ended(ended, {one.track for one in crossings}):
+        for sighting in self._witness.ended(ended, {one.track: one.label for one in crossings}):
             sampler.window.offer(sighting.facts, (sighting, self._when(sighting, at_s)))
 
     def _when(self, sighting: Sighting, at_s: float) -> datetime:
@@ -126,7 +113,7 @@ class Gleaner:
         header = CropHeader(
             id=uuid7(at), device=self._device, at=at, role=chosen.role, window=chosen.window,
             window_passes=chosen.window_passes, weight=weight, scores=(with_mask, without_mask, incorrect),
-            box=taken.cutout.box, frame_size=taken.cutout.frame_size, origin=taken.cutout.origin,
+            label=sighting.label, box=taken.cutout.box, frame_size=taken.cutout.frame_size, origin=taken.cutout.origin,
             scale=taken.cutout.scale, model_digest=sighting.model_digest,
             jpeg_digest=sha256(taken.cutout.jpeg).hexdigest(),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """What was seen of each face while it was there: facts of constant size and two small pictures, never a frame."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,6 +13,7 @@ from agent.vision.frame import Frame
 from agent.vision.geometry import Box, Zone
 from agent.vision.tracker import Track, Tracker
 from contract.errors import ContractError
+from contract.labels import Label
 from contract.release import Manifest
 
 CANDIDATES = 5  # pictures a track keeps to take the median of
@@ -46,6 +47,7 @@ class Sighting:
     doubtful: Taken | None  # with the two best scores closest together
     model_digest: str  # of the only model that saw it
     at_s: float  # its last look
+    label: Label | None = None  # what its pass was counted as; None: a near miss
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class _Case:
     margin: float = float("inf")
     doubt_due_s: float = float("-inf")
     crossed: bool = False
+    label: Label | None = None  # of its first crossing
 
     def doubt(self, scores: tuple[float, ...], at_s: float) -> bool:
         """Whether this look is doubtful enough for a picture."""
@@ -94,7 +97,7 @@ class _Case:
     def sighting(self, at_s: float) -> Sighting:
         ranked = sorted(self.candidates, key=lambda one: one.sharpness)
         typical = ranked[len(ranked) // 2] if ranked else None
-        return Sighting(self.facts, typical, self.doubtful or typical, self.model_digest, at_s)
+        return Sighting(self.facts, typical, self.doubtful or typical, self.model_digest, at_s, self.label)
 
 
 class Witness:
@@ -137,11 +140,12 @@ class Witness:
             self._faint_due_s = frame.at_s + FAINT_PAUSE_S
             yield from self._follow_faint(frame, detections, unsure, manifest)
 
-    def ended(self, tracks: Iterable[Track], crossed: Collection[int]) -> Iterator[Sighting]:
-        """Tracks that ended, and the numbers of those that were just counted, ended or not: a sighting for each pass."""
-        for number in crossed:
+    def ended(self, tracks: Iterable[Track], crossed: Mapping[int, Label]) -> Iterator[Sighting]:
+        """Tracks that ended, and by number what was just counted, ended or not: a sighting for each pass."""
+        for number, label in crossed.items():
             if number in self._cases:
-                self._cases[number].crossed = True
+                counted = self._cases[number]
+                counted.crossed, counted.label = True, counted.label or label
         for track in tracks:
             case = self._cases.pop(track.number, None)
             if case and case.crossed and case.facts.looks:
@@ -151,8 +155,9 @@ class Witness:
         """The track's case with one look more."""
         case = cases.get(track.number)
         if case is None or case.model_digest != manifest.digest:
-            crossed = case is not None and case.crossed
-            case = cases[track.number] = _Case(manifest.digest, self._frame, crossed=crossed)
+            before = case or _Case(manifest.digest, self._frame)
+            case = _Case(manifest.digest, self._frame, crossed=before.crossed, label=before.label)
+            cases[track.number] = case
         found = track.last
         overlap = found.box.iou(track.expected) if track.expected is not None and case.facts.looks else None
         missed = max(0, self._frame - case.frame - 1)

@@ -4,7 +4,7 @@ import os
 import shutil
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC
 from hashlib import sha256
@@ -25,43 +25,47 @@ from contract.errors import ContractError, TryAgainError
 from contract.fleet import DESIRED_LIMIT, Desired, Step
 from contract.golden import read_golden
 from contract.release import (
-    GOLDEN_LIMIT,
+    COMPILED_NAME,
     GOLDEN_NAME,
-    MANIFEST_LIMIT,
-    MANIFEST_NAME,
-    MODEL_LIMIT,
+    LIMITS,
     MODEL_NAME,
+    RELEASE_FILES,
+    Manifest,
+    compiled_digest,
+    compiled_file,
     read_manifest,
     target_path,
 )  # fmt: skip
 from contract.tls import meaning
 
 EARLIEST_S = 1_763_942_400.0  # no door of ours is older (24 November 2025); an earlier clock has not been set yet
-_LIMITS = {MODEL_NAME: MODEL_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT, GOLDEN_NAME: GOLDEN_LIMIT}
 _CHUNK = 64 * 1024
 _SOCKET_S = 20.0
 
 
 def update(
-    settings: UpdateSettings, release: int | None = None, *, factory: Path = FACTORY_MODEL, now_s: float | None = None
-) -> str:
+    settings: UpdateSettings, release: int | None = None, *, factory: Path = FACTORY_MODEL, now_s: float | None = None,
+    edge_tpu: bool = True,
+) -> str:  # fmt: skip
     """Stage `release` (by default the one that `desired.json` names); returns what was done, in words.
 
-    `factory` is the model that the door falls back to last. Raises ContractError for a release that is never right,
+    `factory` is the model that the door falls back to last; `edge_tpu` is whether it may use a Coral, and so needs the
+    file for it, where the release has one, beside the one for the CPU. Raises ContractError for a release that is never right,
     TryAgainError for the rest; both are also written into the state (`missed`).
     """
     slots = Slots(settings.folder, factory)
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
         with locked(settings.folder / "update.lock", wait=False):
-            return _update(settings, slots, release, time.time() if now_s is None else now_s)
+            names = (*RELEASE_FILES, COMPILED_NAME) if edge_tpu else RELEASE_FILES
+            return _update(settings, slots, release, names, time.time() if now_s is None else now_s)
     except BlockingIOError as error:
         raise TryAgainError("another update is at work") from error
     except OSError as error:
         raise TryAgainError(f"cannot write {settings.folder}: {error.strerror or error}") from error
 
 
-def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: float) -> str:
+def _update(settings: UpdateSettings, slots: Slots, release: int | None, names: Sequence[str], now_s: float) -> str:
     state = slots.read()
     try:
         wanted = _desired(settings.folder) if release is None else release
@@ -73,7 +77,7 @@ def _update(settings: UpdateSettings, slots: Slots, release: int | None, now_s: 
         _require_now(state, now_s)
         if not spoiled:
             _require_above(wanted, max(state.floor, came_with))
-        _Fetch(settings, slots, wanted, now_s).run()
+        _Fetch(settings, slots, wanted, names, now_s).run()
         slots.stage(wanted)
     except (ContractError, TryAgainError, OSError) as error:
         missed = f"release {release or 'asked for'}: {error}"[:300]
@@ -105,8 +109,11 @@ def _desired(folder: Path) -> int:
 class _Fetch:
     """One release's way from the repository to its slot."""
 
-    def __init__(self, settings: UpdateSettings, slots: Slots, release: int, now_s: float) -> None:
+    def __init__(
+        self, settings: UpdateSettings, slots: Slots, release: int, names: Sequence[str], now_s: float
+    ) -> None:
         self._settings, self._slots, self._release, self._now_s = settings, slots, release, now_s
+        self._names = names  # of the files that this door can use
         self._deadline = time.monotonic() + settings.deadline_s
         self._web = _Web(settings.ca, self._deadline)
 
@@ -142,15 +149,17 @@ class _Fetch:
             updater = Updater(str(cache), f"{self._settings.url}/metadata/", fetcher=self._web, bootstrap=root)
             updater.refresh()
             self._remember_time(cache)
-            found = {name: updater.get_targetinfo(target_path(self._release, name)) for name in _LIMITS}
+            found = {name: updater.get_targetinfo(target_path(self._release, name)) for name in self._names}
         except ExpiredMetadataError as error:
             raise TryAgainError(f"the signed list of releases has expired: {error}") from error
         except DownloadError as error:
             raise TryAgainError(f"no answer from {self._settings.url}: {meaning(str(error))}") from error
         except RepositoryError as error:
             raise ContractError(f"the list of releases is not trusted: {error}") from error
+        if found.get(COMPILED_NAME, ...) is None:  # it was made where no compiler was at hand
+            del found[COMPILED_NAME]
         for name, target in found.items():
-            if target is None or "sha256" not in target.hashes or not 0 < target.length <= _LIMITS[name]:
+            if target is None or "sha256" not in target.hashes or not 0 < target.length <= LIMITS[name]:
                 raise ContractError(f"no {name} of a permitted size is signed for this release")
             if not isinstance(target.custom, dict) or target.custom.get("release") != self._release:
                 raise ContractError(f"{name} is not signed as release {self._release}")
@@ -183,6 +192,14 @@ class _Fetch:
         if manifest.golden_digest != sha256(golden).hexdigest():
             raise ContractError("the golden frames are not the ones that the manifest names")
         read_golden(golden)
+        if (staging / COMPILED_NAME).exists():
+            _require_compiled_file(staging / MODEL_NAME, manifest)
+
+
+def _require_compiled_file(model: Path, manifest: Manifest) -> None:
+    if compiled_digest(manifest) is None:
+        raise ContractError(f"{COMPILED_NAME} is signed, but the manifest names no file for the Edge TPU")
+    compiled_file(model, manifest)
 
 
 def _root(settings: UpdateSettings) -> bytes:

@@ -75,7 +75,7 @@ def examine(model: Path, running: Path, load: Load) -> Looker:
     detector = load(model)
     scenes = golden_scenes(model, detector.manifest)
     for scene in scenes:
-        if fault := scene.fault(detector.detect(scene.pixels)):
+        if fault := scene.fault(detector.look(scene.pixels).found):
             raise ContractError(fault)
     fault = fault_of_speed(*_medians((detector, load(running)), [scene.pixels for scene in scenes]))
     if fault:
@@ -89,7 +89,7 @@ def _medians(models: Sequence[Looker], pictures: Sequence[Pixels]) -> list[float
     for number in range(max(LOOKS, len(pictures))):
         for model, times in zip(models, took, strict=True):
             begun = time.perf_counter()
-            model.detect(pictures[number % len(pictures)])
+            _ = model.look(pictures[number % len(pictures)]).found
             times.append(time.perf_counter() - begun)
     return [median(times) for times in took]
 

@@ -4,12 +4,14 @@ import json
 import logging
 from pathlib import Path
 
+from agent.health.opening import Opening
 from agent.update.slots import write_durably
 from agent.vision.doorway import Doorway
 from contract.errors import ContractError
-from contract.fleet import DESIRED_LIMIT, Desired
+from contract.fleet import DESIRED_LIMIT, REFUSED, Desired, DoorPlan, OpeningPlan
 
 DESIRED_NAME = "desired.json"
+PARTS = ("door", "opening")  # refused alone where they make no sense
 
 log = logging.getLogger("agent.update")
 
@@ -20,11 +22,16 @@ class Wish:
     def __init__(self, device: str, folder: Path | None) -> None:
         self._device = device
         self._folder = folder
-        self.door_fault = ""  # why the newest word's `door` was refused, if it was
+        self._faults: dict[str, str] = {}  # why parts of the newest word were refused
         self.newest: Desired | None = None
         kept = self._read()
         if kept:
-            self.newest, self.door_fault = kept
+            self.newest, self._faults = kept
+
+    @property
+    def fault(self) -> str:
+        """Why parts of the newest word were refused; "" where none was."""
+        return "; ".join(self._faults.values())
 
     @property
     def release(self) -> int:
@@ -39,22 +46,21 @@ class Wish:
     def take(self, payload: bytes) -> bool:
         """Whether this message says something new; an older one, another door's and a broken one never do.
 
-        Where only its `door` makes no sense, the last one that did stays, and `door_fault` says what is wrong.
+        Where only its `door` or its `opening` makes no sense, the last one that did stays, and `fault` says what is wrong.
         """
         heard = self._decode(payload, "a desired state")
         if heard is None:
             return False
-        desired, fault = heard
+        desired, faults = heard
         if desired.number < self.number:
             log.info("desired state %d is older than %d and was ignored", desired.number, self.number)
             return False
-        if fault:
-            desired = desired.model_copy(update={"door": self.newest.door if self.newest else None})
-        if desired == self.newest and fault == self.door_fault:
+        desired = desired.model_copy(update={part: getattr(self.newest, part, None) for part in faults})
+        if desired == self.newest and faults == self._faults:
             return False
-        self.newest, self.door_fault = desired, fault
+        self.newest, self._faults = desired, faults
         log.info("desired state %d: release %d", desired.number, desired.release)
-        if fault:
+        for fault in faults.values():
             log.warning("%s", fault)
         if self._folder:
             try:
@@ -64,7 +70,7 @@ class Wish:
                 log.warning("the desired state could not be kept in %s: %s", self._folder, error.strerror)
         return True
 
-    def _read(self) -> tuple[Desired, str] | None:
+    def _read(self) -> tuple[Desired, dict[str, str]] | None:
         if self._folder is None:
             return None
         try:
@@ -75,31 +81,40 @@ class Wish:
             log.warning("cannot read %s: %s", self._folder / DESIRED_NAME, error.strerror)
             return None
 
-    def _decode(self, payload: bytes, what: str) -> tuple[Desired, str] | None:
-        """The message without its `door` where that is wrong, and what is wrong with it."""
-        fault = ""
+    def _decode(self, payload: bytes, what: str) -> tuple[Desired, dict[str, str]] | None:
+        """The message without those of its parts that are wrong, and what is wrong with each."""
         try:
-            try:
-                desired = Desired.decode(payload, limit=DESIRED_LIMIT)
-                if desired.door:
-                    Doorway.planned(desired.door)
-            except ContractError as error:
-                desired, fault = _without_door(payload, error), f"door refused: {error}"[:200]
+            desired, faults = _sound(payload)
         except ContractError as error:
             log.warning("%s that breaks the contract was ignored: %s", what, error)
             return None
         if desired.device != self._device:
             log.warning("%s of another door was ignored", what)
             return None
-        return desired, fault
+        return desired, faults
 
 
-def _without_door(payload: bytes, fault: ContractError) -> Desired:
-    """The rest of a message; raises ContractError, `fault` where there is no `door` to leave out."""
+def _sound(payload: bytes) -> tuple[Desired, dict[str, str]]:
+    """Raises ContractError where the whole message is wrong."""
     try:
         value = json.loads(payload) if len(payload) <= DESIRED_LIMIT else None
     except (ValueError, RecursionError):
-        raise fault from None
-    if not isinstance(value, dict) or value.pop("door", None) is None:
-        raise fault
-    return Desired.from_parsed(value)
+        value = None
+    if not isinstance(value, dict):
+        return Desired.decode(payload, limit=DESIRED_LIMIT), {}  # which says what is wrong
+    parts = {part: value.pop(part) for part in PARTS if value.get(part) is not None}
+    desired, faults = Desired.from_parsed(value), {}
+    for part, one in parts.items():
+        try:
+            desired = desired.model_copy(update={part: _sensible(part, Desired.from_parsed(value | {part: one}))})
+        except ContractError as error:
+            faults[part] = f"{part}{REFUSED}{error}"[:140]
+    return desired, faults
+
+
+def _sensible(part: str, desired: Desired) -> DoorPlan | OpeningPlan | None:
+    if desired.door:
+        Doorway.planned(desired.door)
+    if desired.opening:
+        Opening.planned(desired.opening)
+    return desired.door if part == "door" else desired.opening

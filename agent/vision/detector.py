@@ -1,13 +1,14 @@
 """Pixels to detections: letterbox, the interpreter, the decoder that the model's manifest names."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from agent.vision.geometry import Box
 from agent.vision.runtime import EDGE_TPU_LIBRARY, Interpreter, open_model, open_on_edge_tpu
-from agent.vision.yolo import BINS, Floats, Maps, Pixels, Placement, Scale, decode, letterbox, suppress
+from agent.vision.yolo import BINS, Fitted, Floats, Maps, Pixels, Placement, Scale, decode, letterbox, suppress
 from contract.errors import ContractError
 from contract.events import Accelerator
 from contract.labels import LABELS, Label
@@ -43,7 +44,6 @@ class Detector:
         self._thresholds = [(thresholds or manifest.thresholds)[label] for label in LABELS]
         self._input = _require_input(interpreter, manifest)
         self._heads = _require_heads(interpreter, manifest)
-        self._last: _Seen | None = None
 
     @classmethod
     def load(
@@ -68,41 +68,50 @@ class Detector:
         interpreter = open_on_edge_tpu(compiled, library=library, runtime=runtime)
         return cls(interpreter, manifest, accelerator=Accelerator.EDGE_TPU)
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        """Faces in a BGR frame (height, width, 3), best first, boxes in the unit square of the frame."""
-        tensor, placement = letterbox(pixels, self.manifest.input_size)
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> "Faces":
+        """The network's answer to a BGR frame (height, width, 3).
+
+        `fitted` is what `letterbox` made of the frame, where that was done before; one for another size is done again.
+        """
+        if fitted is None or fitted[0].shape[1] != self.manifest.input_size:
+            fitted = letterbox(pixels, self.manifest.input_size)
+        tensor, placement = fitted
         self._interpreter.set_tensor(self._input, tensor)
         self._interpreter.invoke()
         maps = [head.read(self._interpreter) for head in self._heads]
-        boxes, scores = decode(maps, self._thresholds)
+        return Faces(maps, placement, (pixels.shape[1], pixels.shape[0]), self._thresholds, self.manifest)
+
+    def detect(self, pixels: Pixels) -> list[Detection]:
+        """Faces in a BGR frame (height, width, 3), best first, boxes in the unit square of the frame."""
+        return self.look(pixels).found
+
+
+class Faces:
+    """What a network answered to one frame, read only when it is asked for, in any thread; no pixels."""
+
+    def __init__(
+        self, maps: list[Maps], placement: Placement, size: tuple[int, int], thresholds: list[float], manifest: Manifest
+    ) -> None:
+        """`size` is the frame's width and height in px, `manifest` the model's that looked."""
+        self.manifest = manifest
+        self._maps, self._placement, self._size, self._thresholds = maps, placement, size, thresholds
+
+    @cached_property
+    def found(self) -> list[Detection]:
+        """Faces, best first, boxes in the unit square of the frame."""
+        boxes, scores = decode(self._maps, self._thresholds)
         kept = suppress(boxes, scores, iou=NMS_IOU)
-        height, width = pixels.shape[:2]
-        found = detections(boxes[kept], scores[kept], placement, (width, height))
-        self._last = _Seen(maps, placement, (width, height), found)
-        return found
+        return detections(boxes[kept], scores[kept], self._placement, self._size)
 
     def faint(self) -> list[Detection]:
-        """What `detect` left out of the frame that it saw last: from .05 to the threshold, best first, 20 at most.
+        """What `found` leaves out: from .05 to the threshold, best first, 20 at most.
 
         Without those that are a detected face once more. Costs nothing unless asked.
         """
-        if self._last is None:
-            return []
-        last = self._last
-        boxes, scores = decode(last.maps, [FAINT] * len(LABELS), below=self._thresholds)
+        boxes, scores = decode(self._maps, [FAINT] * len(LABELS), below=self._thresholds)
         kept = suppress(boxes, scores, iou=NMS_IOU, most=FAINT_MOST)
-        found = detections(boxes[kept], scores[kept], last.placement, last.size)
-        return [one for one in found if all(one.box.iou(other.box) <= NMS_IOU for other in last.found)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The network's answer to one frame, before anything was left out; no pixels."""
-
-    maps: list[Maps]
-    placement: Placement
-    size: tuple[int, int]  # width, height of the frame in px
-    found: list[Detection]
+        unsure = detections(boxes[kept], scores[kept], self._placement, self._size)
+        return [one for one in unsure if all(one.box.iou(other.box) <= NMS_IOU for other in self.found)]
 
 
 def detections(boxes: Floats, scores: Floats, placement: Placement, size: tuple[int, int]) -> list[Detection]:

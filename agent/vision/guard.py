@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from agent.vision.detector import Detection
+from agent.vision.detector import Faces
 from agent.vision.meter import Looker
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.errors import TryAgainError
 
 DEADLINE_S = 5.0  # the longest look
@@ -21,7 +21,7 @@ class Guard:
 
     def __init__(self, detector: Looker, *, deadline_s: float = DEADLINE_S) -> None:
         self.manifest, self.accelerator = detector.manifest, detector.accelerator
-        self._detector, self._deadline_s = detector, deadline_s
+        self._deadline_s = deadline_s
         self._asked: SimpleQueue[_Look | None] = SimpleQueue()
         self._late: _Look | None = None
         threading.Thread(target=_work, args=(detector, self._asked), name="guard", daemon=True).start()
@@ -31,21 +31,17 @@ class Guard:
         """Whether a look that was given up still goes on."""
         return self._late is not None and not self._late.done.is_set()
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        """Faces in a frame; raises what the detector raises, and TryAgainError where it does not answer in time."""
-        look = _Look(pixels)
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
+        """The faces of a frame; raises what the detector raises, and TryAgainError where it does not answer in time."""
+        look = _Look(pixels, fitted)
         if self._late is None:
             self._asked.put(look)
         if self._late or not look.done.wait(self._deadline_s):
             self._late = self._late or look
             raise TryAgainError(f"no answer within {self._deadline_s:g} s")
-        if look.error:
-            raise look.error
-        return look.found
-
-    def faint(self) -> list[Detection]:
-        """What the frame seen last holds below the threshold."""
-        return self._detector.faint()
+        if isinstance(look.answer, Exception):
+            raise look.answer
+        return look.answer
 
     def close(self) -> None:
         """End the thread, if it does not hang, and with it what holds the device."""
@@ -55,15 +51,15 @@ class Guard:
 @dataclass(slots=True)
 class _Look:
     pixels: Pixels
-    found: list[Detection] = field(default_factory=list)
-    error: Exception | None = None
+    fitted: Fitted | None
+    answer: Faces | Exception = field(default_factory=TryAgainError)  # until there is one
     done: threading.Event = field(default_factory=threading.Event)
 
 
 def _work(detector: Looker, asked: "SimpleQueue[_Look | None]") -> None:
     while look := asked.get():
         try:
-            look.found = detector.detect(look.pixels)
+            look.answer = detector.look(look.pixels, look.fitted)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked
-            look.error = error
+            look.answer = error
         look.done.set()

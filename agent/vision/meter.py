@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from agent.vision.detector import Detection
-from agent.vision.yolo import Pixels
+from agent.vision.detector import Detection, Faces
+from agent.vision.yolo import Fitted, Pixels
 from contract.events import Accelerator
 from contract.release import Manifest
 
@@ -23,15 +23,14 @@ class Looker(Protocol):
     manifest: Manifest
     accelerator: Accelerator
 
-    def detect(self, pixels: Pixels) -> list[Detection]: ...
-    def faint(self) -> list[Detection]: ...
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces: ...
 
 
 class Meter:
     """A detector that counts its frames, knows how many it did in the last seconds, and can be exchanged.
 
-    `detect` and `faint` are for the vision thread; `swap`, `settle` and everything that is read, for any.
-    While a model has a fallback, an error of it is no error of `detect`: the fallback looks at that very frame, and
+    `look` and `check` are for one thread; `swap`, `settle` and everything that is read, for any.
+    While a model has a fallback, an error of it is no error of `look`: the fallback looks at that very frame, and
     stays; `fault` says what happened.
     """
 
@@ -40,10 +39,10 @@ class Meter:
     ) -> None:
         self.frames = 0  # by all models
         self.looked = 0  # by the one that looks now
-        self.found: list[Detection] = []  # in the last frame
         self.fault = ""  # why the model before this one was taken away
         self.at_s = 0.0  # the stream's time of the frame that comes next, s
         self._detector = detector
+        self._faces: Faces | None = None  # of the last frame
         self._fallback = fallback
         self._next: tuple[Looker, Looker | None] | None = None
         self._retreat = ""  # why the fallback is to take over at the next frame
@@ -68,6 +67,12 @@ class Meter:
         """The one that saw the last frame."""
         return self._detector
 
+    @property
+    def found(self) -> list[Detection]:
+        """Faces in the last frame."""
+        faces = self._faces
+        return faces.found if faces else []
+
     def swap(self, detector: Looker, *, fallback: Looker | None) -> None:
         """Look with `detector` from the next frame on; go back to `fallback` by itself if it fails."""
         with self._lock:
@@ -83,8 +88,8 @@ class Meter:
         with self._lock:
             self._fallback, self.fault = None, ""
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        """Faces in a frame; what comes of an error is said above."""
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
+        """The faces of a frame; `fitted` as `Detector.look` takes it; what comes of an error is said above."""
         with self._lock:
             if self._next:
                 coming, fallback = self._next
@@ -94,20 +99,16 @@ class Meter:
             elif self._retreat and self._fallback:
                 self.fault, self._retreat = self._retreat, ""
                 self._take(self._fallback, None)
-        found = self._look(pixels)
+        faces = self._look(pixels, fitted)
         self.frames += 1
         self.looked += 1
-        self.found = found
+        self._faces = faces
         self._recent.append(self._clock())
-        return found
+        return faces
 
     def check(self, pixels: Pixels) -> list[Detection]:
         """Faces in a picture that is no frame of the stream, between two frames, by the model that looks now."""
-        return self._look(pixels)
-
-    def faint(self) -> list[Detection]:
-        """Of the same frame, by the same model."""
-        return self._detector.faint()
+        return self._look(pixels, None).found
 
     def release_at(self, at_s: float) -> int:
         """The release that looked at the frame of this time in the stream, s."""
@@ -137,10 +138,10 @@ class Meter:
         eras = list(self._eras)
         return next((era for era in reversed(eras) if era[0] <= at_s), eras[0])
 
-    def _look(self, pixels: Pixels) -> list[Detection]:
+    def _look(self, pixels: Pixels, fitted: Fitted | None) -> Faces:
         self._busy_since = self._clock()
         try:
-            return self._detector.detect(pixels)
+            return self._detector.look(pixels, fitted)
         except Exception as error:
             if self._fallback is None:
                 raise
@@ -149,6 +150,6 @@ class Meter:
                 if self._next is None:  # the fault of one that is about to go is not the fault of the one that comes
                     self.fault = f"it failed at a frame: {error}"[:250]
                 self._take(self._fallback, None)
-            return self._detector.detect(pixels)
+            return self._detector.look(pixels, fitted)
         finally:
             self._busy_since = None

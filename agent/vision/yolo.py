@@ -49,7 +49,10 @@ class Maps:
     class_scale: Scale
 
 
-def letterbox(pixels: Pixels, size: int) -> tuple[Int8, Placement]:
+Fitted = tuple[Int8, Placement]
+
+
+def letterbox(pixels: Pixels, size: int) -> Fitted:
     """Fit a BGR frame (height, width, 3) into the network's input: int8 RGB (1, size, size, 3), grey around.
 
     int8 is the byte minus 128, which is what a scale of 1/255 and a zero point of -128 mean.

@@ -3,9 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from cloud.counts.claims import Share, share
 from cloud.store.store import HourCount
@@ -13,7 +11,6 @@ from contract.events import Direction
 from contract.labels import LABELS, Label
 
 Key = TypeVar("Key")
-HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +28,6 @@ class Cell:
         """Share of properly worn masks among all passes; None where they are too few to say."""
         return share(self.labelled(Label.WITH_MASK), self.passes)
 
-    @property
-    def too_few(self) -> bool:
-        """There are passes, but not enough for a share."""
-        return self.passes > 0 and self.compliance is None
-
     def labelled(self, label: Label) -> int:
         return sum(self.table.get((direction, label), 0) for direction in Direction)
 
@@ -44,10 +36,6 @@ class Cell:
 
     def count(self, direction: Direction, label: Label) -> int:
         return self.table.get((direction, label), 0)
-
-    def share_of(self, label: Label) -> Share | None:
-        """Share of one label among all passes; None where they are too few to say."""
-        return share(self.labelled(label), self.passes)
 
 
 EMPTY = Cell({})
@@ -64,9 +52,3 @@ def gather(counts: Iterable[HourCount], key: Callable[[HourCount], Key]) -> dict
 def total(counts: Iterable[HourCount]) -> Cell:
     """All of them in one cell."""
     return gather(counts, lambda _: None).get(None, EMPTY)
-
-
-def day_start(now: datetime, zone: ZoneInfo) -> datetime:
-    """The UTC hour in which today began in `zone`: rollups have whole UTC hours, so half-hour zones round down."""
-    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    return midnight.astimezone(UTC).replace(minute=0)

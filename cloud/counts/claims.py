@@ -12,7 +12,7 @@ class Share:
     """A share with its 95 % interval, all 0..1.
 
     The interval is sampling error only: how far chance moves a share of so few passes. What the detector gets wrong is
-    not corrected in it yet.
+    not in it; `correction.py` makes intervals that hold that too.
     """
 
     rate: float

@@ -16,14 +16,15 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 from cloud.fleet.files import load, newest, parse, write_durably
 from contract.errors import ContractError
 from contract.release import (
-    GOLDEN_LIMIT,
+    COMPILED_NAME,
     GOLDEN_NAME,
+    LIMITS,
     MANIFEST_LIMIT,
     MANIFEST_NAME,
-    MODEL_LIMIT,
     MODEL_NAME,
     RELEASE_FILES,
     Manifest,
+    require_compiled,
     target_path,
 )
 
@@ -31,7 +32,7 @@ TIMESTAMP_LIFE, TIMESTAMP_AGE = timedelta(days=3), timedelta(hours=6)
 SNAPSHOT_LIFE, SNAPSHOT_AGE = timedelta(days=14), timedelta(days=7)
 RELEASES_LIFE = timedelta(days=30)
 SLACK = timedelta(days=1)  # between the trainer's clock and ours
-LIMITS = {MODEL_NAME: MODEL_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT, GOLDEN_NAME: GOLDEN_LIMIT}
+ONLINE = ("snapshot", "timestamp")  # roles whose keys lie beside the repository
 METADATA_LIMIT = 4 * 1024 * 1024  # bytes of the `releases` role
 
 
@@ -46,10 +47,18 @@ class Repository:
         self._folder = folder
         self.metadata, self.targets = folder / "repository" / "metadata", folder / "repository" / "targets"
 
+    def is_there(self) -> bool:
+        """Whether this machine has the releases."""
+        return (self.metadata / "timestamp.json").is_file()
+
+    def signs(self) -> bool:
+        """Whether it can also keep their signatures fresh."""
+        return self.is_there() and all((self._folder / "online" / f"{name}.pem").is_file() for name in ONLINE)
+
     def stage(self, release: int, name: str, content: bytes) -> None:
         """Keep one file of a release that is to come. Raises ContractError for another name or too many bytes."""
-        if name not in RELEASE_FILES:
-            raise ContractError(f"a release has no file {name[:60]!r}, only {', '.join(RELEASE_FILES)}")
+        if name not in LIMITS:
+            raise ContractError(f"a release has no file {name[:60]!r}, only {', '.join(LIMITS)}")
         if not 0 < len(content) <= LIMITS[name]:
             raise ContractError(f"{name} has {len(content)} bytes; 1 to {LIMITS[name]} are allowed")
         if release <= max(self.numbers(), default=0):
@@ -65,11 +74,12 @@ class Repository:
         with self._alone():
             new = self._checked(signed, now)
             old = self._releases().signed.targets
-            wanted = {target_path(release, name): name for name in RELEASE_FILES}
+            signed_names = {name for name in LIMITS if target_path(release, name) in new.signed.targets}
+            wanted = {target_path(release, name): name for name in signed_names.union(RELEASE_FILES)}
             _require_only(old, new.signed.targets, set(wanted))
             if release <= max(_numbers(old), default=0):
                 raise ContractError(f"release {release} is not above {max(_numbers(old), default=0)}")
-            contents = {name: self._read_staged(release, name) for name in RELEASE_FILES}
+            contents = {name: self._read_staged(release, name) for name in wanted.values()}
             for path, name in wanted.items():
                 _require_same(new.signed.targets[path], contents[name], release)
             manifest = _checked_manifest(release, contents)
@@ -107,6 +117,14 @@ class Repository:
                 timestamp.snapshot_meta = MetaFile(snapshot.version)
             self._sign_timestamp(timestamp, now)
             return True
+
+    def endings(self) -> dict[str, datetime]:
+        """When each role's signatures end. Raises ContractError where there is no repository."""
+        roles: dict[str, Root | Targets | Snapshot | Timestamp] = {
+            "root": newest(self.metadata, "root", Root).signed, "targets": newest(self.metadata, "targets", Targets).signed,
+            "releases": self._releases().signed, "snapshot": self._snapshot().signed, "timestamp": self._timestamp().signed,
+        }  # fmt: skip
+        return {role: signed.expires for role, signed in roles.items()}
 
     def numbers(self) -> list[int]:
         """The published releases, ascending."""
@@ -234,4 +252,6 @@ def _checked_manifest(release: int, contents: dict[str, bytes]) -> Manifest:
         raise ContractError("the manifest describes another model file")
     if manifest.golden_digest != digests[GOLDEN_NAME]:
         raise ContractError("the manifest describes other golden frames")
+    if COMPILED_NAME in contents:
+        require_compiled(contents[COMPILED_NAME], manifest)
     return manifest

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from cloud.duties import ALONE, LostDutyError, Post
 from cloud.fleet.releases import Repository
 from cloud.fleet.rollout import Rules, State, decide
 from cloud.store import fleet, writing
@@ -21,10 +22,14 @@ EVERY_S = 1.0
 
 
 class Steward:
-    """One per service; a second one would decide the same."""
+    """In each server; two duties say which one decides, and which one of those that have the releases signs."""
 
-    def __init__(self, engine: Engine, repository: Repository | None, rules: Rules, *, present_s: float) -> None:
+    def __init__(
+        self, engine: Engine, repository: Repository | None, rules: Rules, *, present_s: float, rollouts: Post = ALONE,
+        releases: Post = ALONE,
+    ) -> None:  # fmt: skip
         self._engine, self._repository, self._rules, self._present_s = engine, repository, rules, present_s
+        self._rollouts, self._releases = rollouts, releases
         self._stop = threading.Event()
         self._told = ""
 
@@ -35,6 +40,8 @@ class Steward:
                 self.turn(datetime.now(UTC))
             except SQLAlchemyError as error:
                 self._tell(f"the database is away ({reason(error)})")
+            except LostDutyError as error:
+                log.info("%s", error)
             except (ContractError, OSError) as error:
                 self._tell(str(error))
             else:
@@ -45,26 +52,32 @@ class Steward:
         self._stop.set()
 
     def turn(self, now: datetime) -> None:
-        """One step. Raises SQLAlchemyError, ContractError (repository) or OSError; nothing is half done then."""
-        self._decide(now)
-        if self._repository:
+        """One step. Raises SQLAlchemyError, LostDutyError, ContractError (repository) or OSError; nothing is half done then.
+
+        Who signs needs no more than the duty: a doubled turn waits for the folder's lock, and then finds nothing to do.
+        """
+        if self._rollouts.held():
+            self._decide(now)
+        if self._repository and self._releases.held():
             self._repository.refresh(now)
             record_releases(self._engine, self._repository, now)
 
     def _decide(self, now: datetime) -> None:
         with self._engine.begin() as connection:
+            self._rollouts.require(connection)
             rollout = fleet.read_rollout(connection)
             if rollout is None:
                 return
             decision = decide(now, rollout, fleet.read_doors(connection, now, self._present_s), self._rules)
-            if decision.ask:
-                fleet.write_desired(connection, decision.ask, rollout.release, rollout.group, now)
+            if not decision.ask and decision.rollout == rollout:
+                return
+            if not fleet.write_rollout(connection, decision.rollout, rollout):
+                return  # somebody paused it, or a release came: the next turn sees it
+            fleet.write_desired(connection, decision.ask, rollout.release, rollout.group, now)
             if decision.rollout != rollout:
-                fleet.write_rollout(connection, decision.rollout)
                 after = decision.rollout
                 log.info("release %d: %s, %s. %s", after.release, after.state, after.group, after.reason)
-            if decision.ask or decision.rollout != rollout:
-                writing.mark_change(connection)
+            writing.mark_change(connection)
 
     def _tell(self, what: str) -> None:
         if what != self._told:
@@ -107,7 +120,8 @@ def record_releases(engine: Engine, repository: Repository, now: datetime) -> No
 def change_by_hand(engine: Engine, verb: str, republish: Callable[[Connection, int], object]) -> State:
     """`pause`, `resume` or `revert` the newest rollout; `republish` asks for an earlier release's bytes again.
 
-    Raises ContractError where that makes no sense now, and what `republish` raises; nothing is changed then.
+    Raises ContractError where that makes no sense now, TryAgainError where it moved meanwhile, and what `republish` raises;
+    nothing is changed then.
     """
     with engine.begin() as connection:
         rollout = fleet.read_rollout(connection)
@@ -126,6 +140,7 @@ def change_by_hand(engine: Engine, verb: str, republish: Callable[[Connection, i
                 raise ContractError("no earlier release was ever on all doors, so there is none to go back to")
             republish(connection, good)
         after = replace(rollout, state=allowed[verb][1], reason=f"{verb} by hand")
-        fleet.write_rollout(connection, after)
+        if not fleet.write_rollout(connection, after, rollout):
+            raise TryAgainError("the rollout has moved on meanwhile: look, and try again")
         writing.mark_change(connection)
         return after.state

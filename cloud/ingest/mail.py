@@ -66,7 +66,7 @@ class Mail:
 
     def _settle(self, session: int, now: float) -> None:
         for device, sent in list(self._sent.items()):
-            if _confirmed(sent.info) and sent.info.mid not in self._refused:
+            if confirmed(sent.info) and sent.info.mid not in self._refused:
                 self._wishes.published(device, sent.wish.number, datetime.now(UTC))
             elif sent.session == session and now - sent.at < AGAIN_S:
                 continue
@@ -74,7 +74,8 @@ class Mail:
             del self._sent[device]
 
 
-def _confirmed(info: MQTTMessageInfo) -> bool:
+def confirmed(info: MQTTMessageInfo) -> bool:
+    """Whether the broker has answered, be it a refusal."""
     try:
         return info.is_published()
     except (ValueError, RuntimeError):  # it was never taken into the queue

@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from cloud.config import RetrainingRules
+from cloud.duties import ALONE, Post
 from cloud.learning.retraining import Labels, Outlook, Past, due, outlook
-from cloud.store.schema import jobs, reported
+from cloud.rules import RetrainingRules
+from cloud.store.schema import jobs, releases, reported
 from cloud.store.writing import mark_change
 from contract.errors import ContractError, TryAgainError
 from contract.jobs import Job, JobKind, JobState, Outcome, Point, Progress
@@ -195,11 +196,14 @@ class Jobs:
 
     def _numbers(self, connection: Connection) -> "_Numbers":
         highest = connection.execute(select(func.max(jobs.c.release))).scalar() or 0
+        known = (
+            connection.execute(select(func.max(releases.c.number))).scalar() or 0
+        )  # where this server has no repository
         on_doors = (
             connection.execute(select(func.max(reported.c.release))).scalar() or 0
         )  # the factory's has one as well
         published = select(func.max(jobs.c.release)).where(jobs.c.state == JobState.PUBLISHED)
-        champion = max(connection.execute(published).scalar() or 0, self._newest_release())
+        champion = max(connection.execute(published).scalar() or 0, known, self._newest_release())
         return _Numbers(champion, max(highest, champion, on_doors))
 
 
@@ -241,14 +245,19 @@ class Retraining:
 
 
 class Watch:
-    """Looks at the rules again and again, in a thread of its own."""
+    """Looks at the rules again and again, in a thread of its own; in each server, and the duty says which one looks.
 
-    def __init__(self, retraining: Retraining, every_s: float) -> None:
-        self._retraining, self._every_s, self._done = retraining, every_s, Event()
+    A doubled look makes no second job: the database keeps a second one in flight out.
+    """
+
+    def __init__(self, retraining: Retraining, every_s: float, duty: Post = ALONE) -> None:
+        self._retraining, self._every_s, self._duty, self._done = retraining, every_s, duty, Event()
 
     def run(self) -> None:
         """Until `stop`; a database that does not answer is asked again."""
         while not self._done.wait(self._every_s):
+            if not self._duty.held():
+                continue
             try:
                 job = self._retraining.consider(datetime.now(UTC))
             except (SQLAlchemyError, OSError) as error:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from cloud.config import RetrainingRules
+from cloud.rules import RetrainingRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from cloud.store import schema_accounts, schema_doors, schema_duties  # noqa: F401 - their tables belong to the same metadata
 from contract.errors import TryAgainError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -29,11 +31,14 @@ def open_database(url: str) -> Engine:
         engine = create_engine(parsed)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
-    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    # by UTC, or the last hours of year 9999 would be told as those of a year that Python does not know
+    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5, "options": "-c timezone=UTC"})
 
 
-def migrate(engine: Engine, target: str = "head") -> None:
-    """Bring the tables to `target` (`head`, `base` or a revision); two processes may try at once.
+def migrate(engine: Engine, target: str = "head", *, down: bool = False) -> None:
+    """Bring the tables to `target` (`head`, `base`, a revision, or `-1` and `+1`; `down` to an earlier revision).
+
+    Two processes may try at once.
 
     Raises DatabaseUnavailableError, whose message names the database without its password.
     """
@@ -43,7 +48,7 @@ def migrate(engine: Engine, target: str = "head") -> None:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
-            if target == "base":
+            if down or target == "base" or target.startswith("-"):
                 command.downgrade(config, target)
             else:
                 command.upgrade(config, target)
@@ -54,6 +59,11 @@ def migrate(engine: Engine, target: str = "head") -> None:
         raise DatabaseUnavailableError(
             f"the database {where} was made by another version of this program: {error}"
         ) from error
+
+
+def knows(revision: str) -> bool:
+    """Whether tables of this revision can be brought up to date by this program."""
+    return revision in {one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
 
 def reason(error: SQLAlchemyError) -> str:

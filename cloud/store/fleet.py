@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud.fleet.rollout import Door, Group, Rollout, State
 from cloud.store.schema import devices, doors_desired, jobs, releases, reported, rollouts
-from contract.fleet import Desired, Reported, SamplingPlan, Step
+from contract.fleet import Desired, DoorPlan, OpeningPlan, Reported, SamplingPlan, Step
 from contract.release import Manifest
 
 
@@ -71,13 +71,15 @@ def read_rollout(connection: Connection) -> Rollout | None:
     )
 
 
-def write_rollout(connection: Connection, rollout: Rollout) -> None:
-    """Keep where it stands now."""
+def write_rollout(connection: Connection, rollout: Rollout, before: Rollout) -> bool:
+    """Keep where it stands now; False, and nothing kept, where it no longer stands where it did `before`."""
     values = {
         "state": rollout.state.value, "group": rollout.group.value, "group_began_at": rollout.group_began_at,
         "settled_at": rollout.settled_at, "reason": rollout.reason,
     }  # fmt: skip
-    connection.execute(update(rollouts).where(rollouts.c.release == rollout.release).values(**values))
+    same = (rollouts.c.release == before.release) & (rollouts.c.state == before.state.value)
+    same &= rollouts.c.group == before.group.value
+    return bool(connection.execute(update(rollouts).where(same).values(**values)).rowcount)
 
 
 def last_good(connection: Connection, below: int) -> int | None:
@@ -111,7 +113,7 @@ def read_doors(connection: Connection, now: datetime, present_s: float) -> list[
 
 
 def write_desired(connection: Connection, names: Iterable[str], release: int, group: Group, now: datetime) -> None:
-    """Ask doors for a release; the consumer sends it."""
+    """Ask doors for a release; the consumer sends it, with the settings that `cloud.store.doors` keeps in the same row."""
     insert = _insert(connection, doors_desired)
     values = {"release": release, "group": group.value, "since": now}
     statement = insert.on_conflict_do_update(
@@ -131,6 +133,8 @@ def read_waiting(connection: Connection, limit: int = 100) -> list[Desired]:
             number=row["number"],
             release=row["release"],
             sampling=SamplingPlan.from_parsed(row["sampling"]) if row["sampling"] else None,
+            door=DoorPlan.from_parsed(row["door"]) if row["door"] else None,
+            opening=OpeningPlan.from_parsed(row["opening"]) if row["opening"] else None,
         )
         for row in connection.execute(query.order_by(doors_desired.c.device).limit(limit)).mappings()
     ]

@@ -16,12 +16,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
     TypeDecorator,
     Uuid,
 )
+
+from contract.wire import FIRST_YEAR, LAST_YEAR
 
 metadata = MetaData(
     naming_convention={
@@ -33,8 +36,14 @@ metadata = MetaData(
 )
 
 
+FIRST, LAST = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite, which knows no zones, keeps it as naive UTC."""
+    """An aware UTC datetime; SQLite, which knows no zones, keeps it as naive UTC.
+
+    What earlier versions stored beyond the years that the wire allows is read as the nearest moment that a zone can shift.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -49,6 +58,8 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         known: datetime = value
+        if not FIRST_YEAR <= known.year <= LAST_YEAR:
+            return FIRST if known.year < FIRST_YEAR else LAST
         return known.replace(tzinfo=UTC) if known.tzinfo is None else known.astimezone(UTC)
 
 
@@ -72,15 +83,18 @@ devices = Table(
     Column("events_lost", BigInteger, nullable=False, server_default="0"),
     Column("crops_lost", BigInteger, nullable=False, server_default="0"),
     Column("trouble", JSON),
+    Column("board", JSON(none_as_null=True)),  # what the machine says of itself, as in its heartbeat
+    Column("drift", Float),  # 0..1; null: too young to tell
 )
 
 events = Table(
     "events",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("device", String(39), ForeignKey("devices.name"), nullable=False),
+    Column("device", String(39), nullable=False),  # of `devices`, unchecked: checking cost as much as writing (ADR 21)
     Column("at", Instant, nullable=False),
     Column("claimed_at", Instant),  # what the device said, where `at` is our own clock instead
+    Column("line", String(39), nullable=False, server_default=""),  # empty: the camera has only one
     Column("direction", String(3), nullable=False),
     Column("label", String(30), nullable=False),
     Column("confidence", Float, nullable=False),
@@ -91,6 +105,7 @@ events = Table(
     Column("clock_synchronised", Boolean, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("fingerprint", LargeBinary(16), nullable=False),  # of device and body: tells a repeat from a conflict
+    postgresql_partition_by="RANGE (id)",  # one table a month (partitions.py): an id's first bits are its time
 )
 Index("ix_events_device_at", events.c.device, events.c.at)
 
@@ -103,6 +118,9 @@ boots = Table(
     Column("expected", BigInteger, nullable=False),  # passes the device is known to have counted in this boot
     Column("first_seen", Instant, nullable=False),
 )
+_GAP = boots.c.expected > boots.c.stored
+Index("ix_boots_gaps", boots.c.device, sqlite_where=_GAP, postgresql_where=_GAP)  # few boots ever have one
+Index("ix_boots_device_first_seen", boots.c.device, boots.c.first_seen)
 
 hours = Table(
     "hours",
@@ -113,9 +131,22 @@ hours = Table(
     Column("label", String(30), primary_key=True),
     Column("release", BigInteger, primary_key=True),
     Column("accelerator", String(10), primary_key=True),
+    Column("line", String(39), primary_key=True, server_default=""),
     Column("passes", BigInteger, nullable=False),
 )
 Index("ix_hours_hour", hours.c.hour)
+
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("device", String(39), ForeignKey("devices.name"), primary_key=True),
+    Column("hour", Instant, primary_key=True),
+    Column("open_minutes", SmallInteger, nullable=False),  # of the opening hours, and over when it was told
+    Column("seen_minutes", SmallInteger, nullable=False),  # of those, looked at
+    Column("clock_synchronised", Boolean, nullable=False),
+    sqlite_with_rowid=False,  # the key is the table: a door's week lies together
+)
+Index("ix_coverage_hour", coverage.c.hour)
 
 crops = Table(
     "crops",
@@ -133,8 +164,11 @@ crops = Table(
     Column("height", Integer, nullable=False),
     Column("header", JSON, nullable=False),  # the wire header, whole
     Column("fingerprint", LargeBinary(16), nullable=False),
+    Column("gone_at", Instant),  # since when its picture is no longer kept; the row keeps a resent crop out
 )
 Index("ix_crops_device_at", crops.c.device, crops.c.at)
+Index("ix_crops_jpeg_digest", crops.c.jpeg_digest)
+Index("ix_crops_received_at", crops.c.received_at)
 
 quarantine = Table(
     "quarantine",
@@ -176,6 +210,8 @@ tokens = Table(
     Column("name", String(63), nullable=False),
     Column("made_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("scopes", String(100), nullable=False, server_default="trainer"),  # what it may do, with spaces between
+    Column("expires_at", Instant),
 )
 
 jobs = Table(
@@ -235,6 +271,8 @@ doors_desired = Table(
     Column("published_number", BigInteger, nullable=False, server_default="0"),  # what the broker has confirmed
     Column("release", BigInteger, nullable=False),
     Column("sampling", JSON),
+    Column("door", JSON),
+    Column("opening", JSON),
     Column("group", String(10), nullable=False),
     Column("since", Instant, nullable=False),  # when it was asked
     Column("published_at", Instant),
@@ -285,4 +323,41 @@ snapshots = Table(
     Column("made_at", Instant, nullable=False),
     Column("examples", Integer, nullable=False),
     Column("tally", JSON, nullable=False),  # by use, then by answer
+)
+
+doomed = Table(
+    "doomed",  # pictures that no row names any more, on their way out of the blobs
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("due_at", Instant, nullable=False),
+    Column("deleting", Boolean, nullable=False),  # from here on there is no way back
+)
+
+erasures = Table(
+    "erasures",  # what must not come back, from a door or from a backup
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("device", String(39)),  # null: every door
+    Column("crop", Uuid),  # null: every crop of the span
+    Column("start", Instant),  # null: from the beginning
+    Column("end", Instant, nullable=False),
+    Column("events", Boolean, nullable=False),  # passes and their hour counts too
+    Column("asked_at", Instant, nullable=False),
+    Column("done_at", Instant),  # null: begun, and gone on with
+)
+
+tombstones = Table(
+    "tombstones",  # erased crops, and passes whose time was ours, which no span catches when they come again
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+
+upkeep = Table(
+    "upkeep",  # what the housekeeper took away
+    metadata,
+    Column("subject", String(30), primary_key=True),
+    Column("at", Instant, nullable=False),  # of the latest turn
+    Column("removed", BigInteger, nullable=False),  # in the latest turn that found something
+    Column("total", BigInteger, nullable=False),
 )

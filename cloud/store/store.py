@@ -1,12 +1,18 @@
 """The queries: rows to frozen dataclasses, nothing lazy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, case, func, select
 
+from cloud.counts.trust import Observed
+from cloud.store.passes import observed_by_door, observed_by_hour
 from cloud.store.schema import boots, changes, consumers, devices, hours, quarantine
+from cloud.store.schema_doors import doors
+
+GREATEST_GAP = 10**9  # of one boot that is added up: a door may claim anything, and SQLite's sums end at 2^63
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,11 @@ class Device:
     events_lost: int
     crops_lost: int
     trouble: tuple[str, ...]
+    board: dict[str, Any] | None
+    drift: float | None
     missing: int  # passes it counted that are not stored (those still on the way included)
+    title: str = ""  # what people call it; "": they gave it no name
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +98,76 @@ class Store:
         """The database itself, for those with statements of their own."""
         return self._engine
 
-    def devices(self) -> tuple[Device, ...]:
-        """All doors, by name."""
-        gap = case((boots.c.expected > boots.c.stored, boots.c.expected - boots.c.stored), else_=0)
-        missing = select(boots.c.device, func.sum(gap).label("missing")).group_by(boots.c.device).subquery()
+    def devices(self, *, only: str | None = None) -> tuple[Device, ...]:
+        """All doors, by name; or the one of that name."""
+        lacking = boots.c.expected - boots.c.stored
+        gap = func.sum(case((lacking > GREATEST_GAP, GREATEST_GAP), else_=lacking)).label("missing")
+        some = boots.c.expected > boots.c.stored
+        missing = select(boots.c.device, gap).where(some).group_by(boots.c.device).subquery()
         query = (
-            select(devices, func.coalesce(missing.c.missing, 0).label("missing"))
+            select(devices, func.coalesce(missing.c.missing, 0).label("missing"), doors.c.title, doors.c.site)
             .outerjoin(missing, missing.c.device == devices.c.name)
+            .outerjoin(doors, doors.c.device == devices.c.name)
             .order_by(devices.c.name)
         )
-        return tuple(
-            Device(
-                name=row["name"],
-                first_seen=row["first_seen"],
-                last_seen=row["last_seen"],
-                state=row["state"],
-                heartbeat_at=row["heartbeat_at"],
-                uptime_s=row["uptime_s"],
-                release=row["release"],
-                accelerator=row["accelerator"],
-                fps=row["fps"],
-                frames=row["frames"],
-                frames_dropped=row["frames_dropped"],
-                waiting=row["waiting"],
-                events_lost=row["events_lost"],
-                crops_lost=row["crops_lost"],
-                trouble=tuple(row["trouble"] or ()),
-                missing=int(row["missing"]),
+        if only is not None:
+            query = query.where(devices.c.name == only)
+        with self._engine.connect() as connection:
+            return tuple(
+                Device(
+                    name=row.name,
+                    first_seen=row.first_seen,
+                    last_seen=row.last_seen,
+                    state=row.state,
+                    heartbeat_at=row.heartbeat_at,
+                    uptime_s=row.uptime_s,
+                    release=row.release,
+                    accelerator=row.accelerator,
+                    fps=row.fps,
+                    frames=row.frames,
+                    frames_dropped=row.frames_dropped,
+                    waiting=row.waiting,
+                    events_lost=row.events_lost,
+                    crops_lost=row.crops_lost,
+                    trouble=tuple(row.trouble or ()),
+                    board=row.board,
+                    drift=row.drift,
+                    missing=int(row.missing),
+                    title=row.title or "",
+                    site=row.site,
+                )
+                for row in connection.execute(query)
             )
-            for row in self._rows(query)
+
+    def door_counts(
+        self, start: datetime, end: datetime, *, among: Collection[str] | None = None
+    ) -> tuple[HourCount, ...]:
+        """Passes of all UTC hours that begin in [start, end) added up by door, under the first of them."""
+        keys: list[ColumnElement[Any]] = [hours.c.device, hours.c.direction, hours.c.label]
+        query = (
+            select(*keys, func.sum(hours.c.passes).label("passes"))
+            .where(hours.c.hour >= start, hours.c.hour < end)
+            .group_by(*keys)
         )
+        if among is not None:
+            query = query.where(hours.c.device.in_(among))
+        return tuple(HourCount(**{**row, "hour": start, "passes": int(row["passes"])}) for row in self._rows(query))
+
+    def observed(
+        self, start: datetime, end: datetime, *, device: str | None = None, by_door: bool = False
+    ) -> dict[tuple[datetime, str | None], Observed]:
+        """By UTC hour, and by door where they are kept apart: what was looked at."""
+        with self._engine.connect() as connection:
+            return observed_by_hour(
+                connection, start, end, among=None if device is None else (device,), by_door=by_door
+            )
+
+    def observed_doors(
+        self, start: datetime, end: datetime, *, among: Collection[str] | None = None
+    ) -> dict[str, Observed]:
+        """By door, what was looked at in the UTC hours that begin in [start, end)."""
+        with self._engine.connect() as connection:
+            return observed_by_door(connection, start, end, among=among)
 
     def hour_counts(self, start: datetime, end: datetime, *, device: str | None = None) -> tuple[HourCount, ...]:
         """Passes of the UTC hours that begin in [start, end), oldest first."""

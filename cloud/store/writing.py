@@ -1,60 +1,105 @@
 """The statements that write: insert-or-ignore by primary key, and counts of what was really new."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, case, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cloud.store.schema import boots, changes, consumers, crops, devices, events, hours, quarantine
+from cloud.store import copying, tuples
+from cloud.store.arrivals import BootTally, MakeRow, Pass
+from cloud.store.schema import consumers, crops, devices, events, quarantine
 
 Row = dict[str, Any]
 LOOKUP = 500  # ids in one query
+MARK = text("UPDATE changes SET number = number + 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Which of the offered ids are new, and which were there with another body."""
+    """What is stored under the offered ids that were there with another body, and what the new ones add to the tallies."""
 
-    new: frozenset[UUID]
-    conflicts: frozenset[UUID]
+    conflicts: Mapping[UUID, bytes]  # fingerprints
+    boots: tuple[BootTally, ...] = ()
+
+
+def row_maker(engine: Engine) -> MakeRow:
+    """How this database's rows of passes are made ahead."""
+    return tuples.row if engine.dialect.name == "sqlite" else copying.row
+
+
+def register_devices(connection: Connection, names: Sequence[str], at: datetime) -> None:
+    """Make rows for devices at their first message; `names` in order. Those that are there are not even locked."""
+    if names:
+        dialect(connection).register_devices(connection, names, at)
+
+
+def see_devices(connection: Connection, names: Sequence[str], at: datetime) -> None:
+    """Move `last_seen` of rows that are there; `names` in order."""
+    if names:
+        dialect(connection).see_devices(connection, names, at)
 
 
 def touch_devices(connection: Connection, names: Iterable[str], at: datetime) -> None:
-    """Register devices at their first message; move `last_seen` of the others."""
-    insert = _insert(connection, devices)
-    statement = insert.on_conflict_do_update(
-        index_elements=[devices.c.name], set_={"last_seen": _greater(devices.c.last_seen, insert.excluded.last_seen)}
-    )
-    _execute(connection, statement, [{"name": name, "first_seen": at, "last_seen": at} for name in sorted(set(names))])
+    """Both: register devices at their first message, move `last_seen` of the others."""
+    ordered = sorted(set(names))
+    register_devices(connection, ordered, at)
+    see_devices(connection, ordered, at)
 
 
-def write_events(connection: Connection, rows: Sequence[Row]) -> Written:
-    """Store passes; feeds the hour counts and the boots' tallies with those that were new, in the same transaction."""
-    written = _write_once(connection, events, rows)
-    fresh = [row for row in rows if row["id"] in written.new]
-    keys = [column.name for column in hours.primary_key]
-    tally = Counter(
-        tuple(row["at"].replace(minute=0, second=0, microsecond=0) if key == "hour" else row[key] for key in keys)
-        for row in fresh
-    )
-    _add(connection, hours, [dict(zip(keys, key, strict=True), passes=number) for key, number in sorted(tally.items())])
-    _tally_boots(connection, fresh)
-    return written
+def write_events(connection: Connection, passes: Sequence[Pass], at: datetime) -> Written:
+    """Store passes of distinct ids that came `at`; feeds the hour counts with those that were new, in the same transaction.
+
+    The boots' tallies are returned: heartbeats speak of the same rows, which every writer must touch in one order.
+    """
+    if not passes:
+        return Written({})
+    new, tallies = dialect(connection).write_events(connection, passes, at)
+    if new == len(passes):
+        return Written({}, tallies)
+    offered = {UUID(one.id): one.fingerprint for one in passes}
+    return Written(_conflicts(connection, events, offered), tallies)
 
 
-def write_crops(connection: Connection, rows: Sequence[Row]) -> Written:
-    """Store crops' rows; their pictures must already be among the blobs."""
+def merge_boots(connection: Connection, tallies: Iterable[BootTally], at: datetime) -> None:
+    """Add what was stored of each boot, and raise what is expected of it."""
+    merged: dict[tuple[str, UUID], BootTally] = {}
+    for one in tallies:
+        known = merged.get((one.device, one.boot), BootTally(one.device, one.boot, 0, 0))
+        most = max(known.expected, one.expected)
+        merged[one.device, one.boot] = BootTally(one.device, one.boot, known.stored + one.stored, most)
+    if merged:
+        dialect(connection).merge_boots(connection, [merged[key] for key in sorted(merged)], at)
+
+
+def write_crops(connection: Connection, rows: Sequence[Row]) -> Mapping[UUID, bytes]:
+    """Store crops' rows; their pictures must already be among the blobs. Returns what is stored under ids with another body."""
     return _write_once(connection, crops, rows)
 
 
-def write_heartbeat(connection: Connection, device: str, row: Row) -> None:
-    """Replace what is known of a device's health."""
-    connection.execute(update(devices).where(devices.c.name == device).values(**row))
+def lock_devices(connection: Connection, names: Sequence[str]) -> None:
+    """Hold these rows, `names` in order, so that they may be changed in any order; SQLite has one writer anyway."""
+    if names and connection.dialect.name == "postgresql":
+        copying.lock_devices(connection, names)
+
+
+def write_heartbeats(connection: Connection, rows: Mapping[str, Row]) -> None:
+    """Replace what is known of devices' health; every row has the same columns."""
+    if not rows:
+        return
+    names = next(iter(rows.values()))
+    statement = (
+        update(devices)
+        .where(devices.c.name == bindparam("device"))
+        .values({name: bindparam(f"new_{name}") for name in names})
+    )
+    connection.execute(
+        statement,
+        [{"device": device, **{f"new_{name}": row[name] for name in row}} for device, row in sorted(rows.items())],
+    )
 
 
 def write_last_will(connection: Connection, device: str, boot: UUID) -> None:
@@ -64,12 +109,6 @@ def write_last_will(connection: Connection, device: str, boot: UUID) -> None:
         .where(devices.c.name == device, (devices.c.boot == boot) | devices.c.boot.is_(None))
         .values(state="offline", boot=boot)
     )
-
-
-def expect_passes(connection: Connection, device: str, boot: UUID, passes: int, at: datetime) -> None:
-    """The device says how many passes it counted in this boot."""
-    row = {"device": device, "boot": boot, "stored": 0, "expected": passes, "first_seen": at}
-    _merge_boots(connection, [row])
 
 
 def write_quarantine(connection: Connection, rows: Iterable[Row]) -> None:
@@ -99,58 +138,30 @@ def write_consumer(connection: Connection, name: str, *, connected: bool, since:
 
 def mark_change(connection: Connection) -> None:
     """Tell whoever watches that this transaction changed something; the last statement, so that its lock is short."""
-    connection.execute(update(changes).values(number=changes.c.number + 1))
+    connection.execute(MARK)
 
 
-def _write_once(connection: Connection, table: Table, rows: Sequence[Row]) -> Written:
-    """Insert-or-ignore by id; the place for COPY on PostgreSQL. Rows must have distinct ids."""
+def dialect(connection: Connection) -> Any:
+    """The database's own, faster statements."""
+    return tuples if connection.dialect.name == "sqlite" else copying
+
+
+def _write_once(connection: Connection, table: Table, rows: Sequence[Row]) -> Mapping[UUID, bytes]:
+    """Insert-or-ignore by id; returns what is stored under ids with another body. Rows must have distinct ids."""
     if not rows:
-        return Written(frozenset(), frozenset())
+        return {}
     statement = _insert(connection, table).on_conflict_do_nothing(index_elements=[table.c.id]).returning(table.c.id)
     ordered = sorted(rows, key=lambda row: row["id"])  # one order for all writers: no deadlocks
     new = frozenset(connection.execute(statement, ordered).scalars())
-    known = {row["id"]: row["fingerprint"] for row in ordered if row["id"] not in new}
-    return Written(new, _conflicts(connection, table, known))
+    return _conflicts(connection, table, {row["id"]: row["fingerprint"] for row in ordered if row["id"] not in new})
 
 
-def _conflicts(connection: Connection, table: Table, offered: dict[UUID, bytes]) -> frozenset[UUID]:
-    ids, found = list(offered), set()
+def _conflicts(connection: Connection, table: Table, offered: dict[UUID, bytes]) -> dict[UUID, bytes]:
+    ids, found = list(offered), dict[UUID, bytes]()
     for start in range(0, len(ids), LOOKUP):
         query = select(table.c.id, table.c.fingerprint).where(table.c.id.in_(ids[start : start + LOOKUP]))
-        found |= {one for one, fingerprint in connection.execute(query) if fingerprint != offered[one]}
-    return frozenset(found)
-
-
-def _tally_boots(connection: Connection, fresh: Collection[Row]) -> None:
-    tally: dict[tuple[str, UUID], Row] = {}
-    for row in fresh:
-        key = (row["device"], row["boot"])
-        known = tally.setdefault(
-            key, {"device": key[0], "boot": key[1], "stored": 0, "expected": 0, "first_seen": row["received_at"]}
-        )
-        known["stored"] += 1
-        known["expected"] = max(known["expected"], row["sequence"] + 1)
-    _merge_boots(connection, [tally[key] for key in sorted(tally)])
-
-
-def _merge_boots(connection: Connection, rows: Sequence[Row]) -> None:
-    insert = _insert(connection, boots)
-    statement = insert.on_conflict_do_update(
-        index_elements=[boots.c.device, boots.c.boot],
-        set_={
-            "stored": boots.c.stored + insert.excluded.stored,
-            "expected": _greater(boots.c.expected, insert.excluded.expected),
-        },
-    )
-    _execute(connection, statement, rows)
-
-
-def _add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    insert = _insert(connection, table)
-    statement = insert.on_conflict_do_update(
-        index_elements=list(table.primary_key), set_={"passes": table.c.passes + insert.excluded.passes}
-    )
-    _execute(connection, statement, rows)
+        found |= {one: fingerprint for one, fingerprint in connection.execute(query) if fingerprint != offered[one]}
+    return found
 
 
 def _insert(connection: Connection, table: Table) -> Any:
@@ -162,7 +173,3 @@ def _insert(connection: Connection, table: Table) -> Any:
 def _execute(connection: Connection, statement: Any, rows: Sequence[Row]) -> None:
     if rows:
         connection.execute(statement, rows)
-
-
-def _greater(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((other > one, other), else_=one)

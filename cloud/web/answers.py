@@ -7,8 +7,10 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.counts.cells import Cell
-from cloud.counts.claims import Share
+from cloud.counts.claims import Share, share
+from cloud.counts.trust import Missing, Observed
 from contract.events import Accelerator, Direction
+from contract.health import Board
 from contract.labels import LABELS, Label
 
 
@@ -18,10 +20,24 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
+class Fault(Answer):
+    """One field that is not what was asked for."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class FaultAnswer(Answer):
+    """Why a request is refused: field by field where one has the wrong form, else as a sentence."""
+
+    detail: str | list[Fault]
+
+
 class ShareAnswer(Answer):
     """A share of passes, 0..1, with its 95 % Wilson interval.
 
-    Sampling error only: what the detector itself gets wrong is not corrected yet.
+    As the model called them, with sampling error only: `/compliance` corrects what the detector itself gets wrong.
     """
 
     rate: float
@@ -61,23 +77,55 @@ class Tally(Answer):
     @classmethod
     def of(cls, cell: Cell) -> Self:
         """From the pure value."""
+        entering, leaving = ([cell.count(way, label) for label in LABELS] for way in (Direction.IN, Direction.OUT))
+        passes = sum(entering) + sum(leaving)
+        labels = [
+            LabelCount(
+                label=label, passes=going_in + going_out, entering=going_in, leaving=going_out,
+                share=ShareAnswer.of(share(going_in + going_out, passes)),
+            )
+            for label, going_in, going_out in zip(LABELS, entering, leaving, strict=True)
+        ]  # fmt: skip
+        compliance = labels[0].share
         return cls(
-            passes=cell.passes,
-            entering=cell.directed(Direction.IN),
-            leaving=cell.directed(Direction.OUT),
-            labels=[
-                LabelCount(
-                    label=label,
-                    passes=cell.labelled(label),
-                    entering=cell.count(Direction.IN, label),
-                    leaving=cell.count(Direction.OUT, label),
-                    share=ShareAnswer.of(cell.share_of(label)),
-                )
-                for label in LABELS
-            ],
-            compliance=ShareAnswer.of(cell.compliance),
-            too_few=cell.too_few,
-        )
+            passes=passes, entering=sum(entering), leaving=sum(leaving), labels=labels, compliance=compliance,
+            too_few=passes > 0 and compliance is None,
+        )  # fmt: skip
+
+
+class ObservedAnswer(Answer):
+    """Which part of the opening hours was looked at, as far as the doors told."""
+
+    share: float | None
+    """0..1 of the minutes open; null: not known."""
+    open_minutes: int
+    seen_minutes: int
+    hours: int
+    """Door-hours that are told of; what is missing here is not known."""
+    unsure_hours: int
+    """Of those, told by a clock that was never right."""
+
+    @classmethod
+    def of(cls, observed: Observed) -> Self:
+        """From the pure value."""
+        return cls(
+            share=observed.share, open_minutes=observed.open_minutes, seen_minutes=observed.seen_minutes,
+            hours=observed.hours, unsure_hours=observed.unsure_hours,
+        )  # fmt: skip
+
+
+class MissingAnswer(Answer):
+    """Passes that the doors counted and that are not here."""
+
+    known: int
+    """Of boots that lie within the cell."""
+    unplaced: int
+    """Of boots that reach beyond it: some, all or none of them may be the cell's."""
+
+    @classmethod
+    def of(cls, missing: Missing) -> Self:
+        """From the pure value."""
+        return cls(known=missing.known, unplaced=missing.unplaced)
 
 
 class DoorState(StrEnum):
@@ -117,7 +165,17 @@ class Door(Answer):
     """Crops that a full outbox gave up, ever."""
     trouble: list[str]
     """What the device complains of."""
+    board: Board | None
+    """What its machine says of itself; null: nothing yet."""
+    drift: float | None
+    """How likely the door's own first weeks would look as different as its last one; null: too young."""
+    title: str = ""
+    """What people call it; empty: they gave it no name."""
+    site: str | None = None
+    """The site it belongs to, if any."""
     today: Tally
+    observed: ObservedAnswer
+    """Of today's opening hours."""
 
 
 class Grouping(StrEnum):
@@ -135,10 +193,12 @@ class CountCell(Answer):
     door: str | None
     """Null where all doors are counted together."""
     tally: Tally
+    """Nought passes only where somebody looked."""
+    observed: ObservedAnswer
 
 
 class Counts(Answer):
-    """Counts of a span of time; hours without passes have no cell."""
+    """Counts of a span of time; an hour without passes that nobody is known to have watched has no cell."""
 
     start: Annotated[datetime, Field(serialization_alias="from")]
     end: Annotated[datetime, Field(serialization_alias="to")]

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
-from cloud.counts.cells import HOUR, day_start
+from cloud.counts.periods import HOUR, day_start
 from cloud.web.answers import Counts, Door, Grouping, QuarantineAnswer, Service
 from cloud.web.live import Pulse
 from cloud.web.views import Views
+from contract.wire import Instant
 
 LONGEST = timedelta(days=92)
 
@@ -27,11 +27,13 @@ def new_api(views: Views, pulse: Pulse, clock: Callable[[], datetime]) -> APIRou
     @api.get("/counts", tags=["counts"], summary="Passes and compliance by hour, of all doors or one")
     def counts(
         start: Annotated[
-            AwareDatetime | None,
+            Instant | None,
             Query(alias="from", description="ISO 8601 with an offset; default: midnight today in the pages' zone."),
         ] = None,
-        end: Annotated[AwareDatetime | None, Query(alias="to", description="Not included; default: now.")] = None,
-        door: Annotated[str | None, Query(max_length=39, description="One door's name; default: all.")] = None,
+        end: Annotated[Instant | None, Query(alias="to", description="Not included; default: now.")] = None,
+        door: Annotated[
+            str | None, Query(max_length=39, pattern=r"^[^\x00]*$", description="One door's name; default: all.")
+        ] = None,
         by: Annotated[Grouping, Query(description="`door_hour` keeps doors apart.")] = Grouping.HOUR,
     ) -> Counts:
         now = clock()

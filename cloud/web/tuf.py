@@ -3,19 +3,20 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from pathlib import Path as FilePath
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from cloud.fleet.releases import LIMITS, METADATA_LIMIT, Repository
+from cloud.fleet.releases import METADATA_LIMIT, Repository
 from contract.errors import ContractError
-from contract.release import RELEASE_FILES
+from contract.release import LIMITS
 
 METADATA = re.compile(r"(?:[0-9]{1,9}\.(?:root|targets|releases|snapshot)|timestamp)\.json", re.ASCII)
-TARGET = re.compile(rf"[0-9a-f]{{64}}\.(?:{'|'.join(map(re.escape, RELEASE_FILES))})", re.ASCII)
+TARGET = re.compile(rf"[0-9a-f]{{64}}\.(?:{'|'.join(map(re.escape, LIMITS))})", re.ASCII)
+ReleaseNumber = Annotated[int, Path(ge=0, lt=2**53)]
 FOREVER, NEVER = "public, max-age=31536000, immutable", "no-store"
 
 
@@ -31,7 +32,7 @@ def new_tuf_files(repository: Repository) -> APIRouter:
 
     @files.get("/targets/releases/{release}/{name}")
     def target(release: int, name: str) -> FileResponse:
-        if release < 0 or not TARGET.fullmatch(name):
+        if not 0 <= release < 2**53 or not TARGET.fullmatch(name):
             raise HTTPException(404)
         return _file(repository.targets / "releases" / str(release) / name, FOREVER)
 
@@ -46,15 +47,26 @@ def new_release_api(
     clock: Callable[[], datetime],
 ) -> APIRouter:
     """The trainer's way in. `require_machine` is a dependency that refuses strangers; `published` records what is new."""
-    api = APIRouter(prefix="/api/v1/releases", tags=["releases"], dependencies=[Depends(require_machine)])
+
+    def require_repository() -> None:
+        if not repository.is_there():
+            raise HTTPException(
+                503, "this server has no releases: send /tuf/ and /api/v1/releases/ to the one that has"
+            )
+
+    api = APIRouter(
+        prefix="/api/v1/releases",
+        tags=["releases"],
+        dependencies=[Depends(require_machine), Depends(require_repository)],
+    )
 
     @api.put("/{release}/{name}", status_code=204, summary="One file of a release that is to come")
-    async def put(release: int, name: str, request: Request) -> None:
+    async def put(release: ReleaseNumber, name: str, request: Request) -> None:
         content = await _body(request, LIMITS.get(name, 0))
         await run_in_threadpool(_or_refuse, lambda: repository.stage(release, name, content))
 
     @api.post("/{release}/publish", summary="Publish the uploaded files under the signed releases.json in the body")
-    async def publish(release: int, request: Request) -> dict[str, object]:
+    async def publish(release: ReleaseNumber, request: Request) -> dict[str, object]:
         signed = await _body(request, METADATA_LIMIT)
 
         def act() -> str:
@@ -64,7 +76,10 @@ def new_release_api(
 
         return {"release": release, "digest": await run_in_threadpool(_or_refuse, act)}
 
-    @api.post("/prolong", status_code=204, summary="The same releases under a releases.json that lives longer")
+    @api.post(
+        "/prolong", status_code=204, summary="The same releases under a releases.json that lives longer",
+        responses={422: {"description": "It is unsigned, old or of other releases."}},
+    )  # fmt: skip
     async def prolong(request: Request) -> None:
         signed = await _body(request, METADATA_LIMIT)
         await run_in_threadpool(_or_refuse, lambda: repository.prolong(signed, clock()))
@@ -72,7 +87,7 @@ def new_release_api(
     return api
 
 
-def _file(path: Path, caching: str) -> FileResponse:
+def _file(path: FilePath, caching: str) -> FileResponse:
     if not path.is_file():
         raise HTTPException(404)
     return FileResponse(path, headers={"Cache-Control": caching}, media_type="application/octet-stream")

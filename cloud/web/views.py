@@ -1,10 +1,13 @@
 """Answers made of queries: what API and pages share."""
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from cloud.counts.cells import EMPTY, HOUR, day_start, gather, total
+from cloud.counts.cells import EMPTY, gather, total
+from cloud.counts.periods import HOUR, day_start
+from cloud.counts.trust import Observed
 from cloud.store.store import Device, Store
 from cloud.web.answers import (
     BrokerState,
@@ -13,6 +16,7 @@ from cloud.web.answers import (
     Door,
     DoorState,
     Grouping,
+    ObservedAnswer,
     QuarantineAnswer,
     QuarantinedMessage,
     QuarantineKind,
@@ -20,6 +24,7 @@ from cloud.web.answers import (
     Tally,
 )
 from contract.events import Accelerator
+from contract.health import Board
 
 CONSUMER_SILENT = timedelta(seconds=20)
 QUARANTINE_SHOWN = 20
@@ -31,13 +36,26 @@ class Views:
     def __init__(self, store: Store, *, zone: ZoneInfo, silent_after: timedelta) -> None:
         self._store, self.zone, self._silent_after = store, zone, silent_after
 
-    def today(self, now: datetime) -> Tally:
-        """All passes since midnight in the configured zone."""
-        return Tally.of(total(self._store.hour_counts(day_start(now, self.zone), now + HOUR)))
-
     def doors(self, now: datetime) -> list[Door]:
-        """All doors, by name."""
-        today = gather(self._store.hour_counts(day_start(now, self.zone), now + HOUR), lambda one: one.device)
+        """All doors, by name; their today is that of the service's zone."""
+        return self._described(self._store.devices(), now, self.zone)
+
+    def doors_of(self, site: str, zone: ZoneInfo, now: datetime) -> list[Door]:
+        """A site's doors, by name; their today is that of its zone."""
+        found = [one for one in self._store.devices() if one.site == site]
+        return self._described(found, now, zone, among=[one.name for one in found])
+
+    def door(self, name: str, now: datetime, zone_of: Callable[[str | None], ZoneInfo]) -> Door | None:
+        """One door, whose today is that of the zone of its site; None where no such door ever spoke here."""
+        found = () if "\x00" in name else self._store.devices(only=name)  # PostgreSQL takes no such text
+        return next(iter(self._described(found, now, zone_of(found[0].site), among=[name])), None) if found else None
+
+    def _described(
+        self, devices: Iterable[Device], now: datetime, zone: ZoneInfo, *, among: Collection[str] | None = None
+    ) -> list[Door]:
+        begin = day_start(now, zone)
+        today = gather(self._store.door_counts(begin, now + HOUR, among=among), lambda one: one.device)
+        observed = self._store.observed_doors(begin, now + HOUR, among=among)
         return [
             Door(
                 name=device.name,
@@ -55,15 +73,23 @@ class Views:
                 events_lost=device.events_lost,
                 crops_lost=device.crops_lost,
                 trouble=list(device.trouble),
+                board=Board.model_validate(device.board) if device.board is not None else None,
+                drift=device.drift,
+                title=device.title,
+                site=device.site,
                 today=Tally.of(today.get(device.name, EMPTY)),
+                observed=ObservedAnswer.of(observed.get(device.name, Observed())),
             )
-            for device in self._store.devices()
+            for device in devices
         ]
 
     def counts(self, start: datetime, end: datetime, *, by: Grouping, door: str | None) -> Counts:
         """Cells of the UTC hours that begin in [start, end)."""
+        apart = by is Grouping.DOOR_HOUR
         rows = self._store.hour_counts(start, end, device=door)
-        cells = gather(rows, lambda one: (one.hour, one.device if by is Grouping.DOOR_HOUR else None))
+        cells = gather(rows, lambda one: (one.hour, one.device if apart else None))
+        observed = self._store.observed(start, end, device=door, by_door=apart)
+        places = sorted({*cells, *(key for key, one in observed.items() if one.watched)}, key=_place)
         return Counts(
             start=start,
             end=end,
@@ -72,15 +98,15 @@ class Views:
             time_zone=self.zone.key,
             total=Tally.of(total(rows)),
             cells=[
-                CountCell(at=hour, door=name if by is Grouping.DOOR_HOUR else door, tally=Tally.of(cell))
-                for (hour, name), cell in cells.items()
+                CountCell(
+                    at=hour,
+                    door=name if apart else door,
+                    tally=Tally.of(cells.get((hour, name), EMPTY)),
+                    observed=ObservedAnswer.of(observed.get((hour, name), Observed())),
+                )
+                for hour, name in places
             ],
         )
-
-    def last_day(self, now: datetime) -> tuple[datetime, datetime]:
-        """The 24 full UTC hours that end with the current one."""
-        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
-        return end - 24 * HOUR, end
 
     def quarantine(self) -> QuarantineAnswer:
         """What was refused, by kind, and the newest of it."""
@@ -105,3 +131,7 @@ class Views:
         if device.state == "offline":
             return DoorState.OFFLINE
         return DoorState.SILENT if now - device.last_seen > self._silent_after else DoorState.ONLINE
+
+
+def _place(key: tuple[datetime, str | None]) -> tuple[datetime, str]:
+    return key[0], key[1] or ""

@@ -61,12 +61,17 @@ def coral_model(folder: Path, *, compiled: bytes | None = None, **changes: Any) 
     (folder / COMPILED_NAME).write_bytes(content)
     manifest = json.loads(FACTORY_MODEL.with_name(MANIFEST_NAME).read_text())
     manifest["golden_digest"] = None
-    manifest["edge_tpu"] = {
+    manifest["edge_tpu"] = compiled_facts(content)
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest | changes))
+    return folder / MODEL_NAME
+
+
+def compiled_facts(content: bytes) -> dict[str, Any]:
+    """What a manifest says of a compiled file."""
+    return {
         "status": "compiled", "compiler": "16.0", "operators_on_edge_tpu": 246, "operators_on_cpu": 0,
         "digest": sha256(content).hexdigest(), "size": len(content),
     }  # fmt: skip
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest | changes))
-    return folder / MODEL_NAME
 
 
 def _tensor(details: dict[str, Any]) -> Any:

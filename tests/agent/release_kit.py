@@ -21,9 +21,10 @@ from contract.events import Acknowledgement
 from contract.fleet import Desired, Reported, SamplingPlan
 from contract.golden import GoldenDetection, GoldenFrame, write_golden
 from contract.health import Heartbeat
-from contract.release import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME
+from contract.release import COMPILED_NAME, GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME
 from contract.topics import Channel, Topic, every
 from rehearsal.scene import Scene
+from tests.agent.edgetpu_kit import compiled_facts
 
 DEVICE = "door-1"
 FACTORY_RELEASE = int(json.loads(FACTORY_MODEL.with_name(MANIFEST_NAME).read_text())["release"])
@@ -50,8 +51,10 @@ def golden(*, wrong: bool = False) -> bytes:
     return write_golden(frames)
 
 
-def release_files(release: int, *, model: bytes | None = None, frames: bytes | None = None) -> dict[str, bytes]:
-    """The factory model once more under another number, or other bytes under its manifest."""
+def release_files(
+    release: int, *, model: bytes | None = None, frames: bytes | None = None, compiled: bytes | None = None
+) -> dict[str, bytes]:
+    """The factory model once more under another number, or other bytes under its manifest; with a file for the Edge TPU, if given."""
     content = FACTORY_MODEL.read_bytes() if model is None else model
     archive = golden() if frames is None else frames
     manifest = json.loads(FACTORY_MODEL.with_name(MANIFEST_NAME).read_text())
@@ -59,7 +62,11 @@ def release_files(release: int, *, model: bytes | None = None, frames: bytes | N
         "release": release, "golden_digest": sha256(archive).hexdigest(),
         "digest": sha256(content).hexdigest(), "size": len(content),
     }  # fmt: skip
-    return {MODEL_NAME: content, MANIFEST_NAME: json.dumps(manifest).encode(), GOLDEN_NAME: archive}
+    files = {MODEL_NAME: content, GOLDEN_NAME: archive}
+    if compiled is not None:
+        manifest["edge_tpu"] = compiled_facts(compiled)
+        files[COMPILED_NAME] = compiled
+    return files | {MANIFEST_NAME: json.dumps(manifest).encode()}
 
 
 class Web(ThreadingHTTPServer):

@@ -17,28 +17,28 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from agent.__main__ import main
 from agent.commission.fit import Walk, fit
-from agent.commission.paste import with_line
 from agent.commission.record import Acceptance, Signed, canonical, read, sign, verify, write
 from agent.commission.watch import Take, best_line, count, watch
 from agent.commission.wizard import describe, judge, walk
 from agent.config import FACTORY_MODEL, AgentSettings
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.doorway import Doorway
 from agent.vision.frame import Frame
-from agent.vision.geometry import Line, Point, Zone
+from agent.vision.geometry import Point, Zone
+from agent.vision.pipeline import Look
 from contract.errors import ContractError
 from contract.tls import CERTIFICATE, KEY
 from provisioning.ca import Authority, Request, certificate_text
 from provisioning.csr import make_key, store_certificate
 from rehearsal.scene import LINES, Kind, Scene, truth_path, write_clip
+from tests.agent.told import Told
 from tests.agent.walkers import DOWN, FPS, Frames, path
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # the certificates of the real program's runs must be valid
-SIDEWAYS = Line.of(0.5, 1, 0.5, 0)
 
 
 def take(entered: int, left: int, frames: Frames) -> Take:
-    return Take(entered, left, tuple((found, index / FPS) for index, found in enumerate(frames)))
+    return Take(entered, left, tuple(Look(found, index / FPS) for index, found in enumerate(frames)))
 
 
 def places(*stops: tuple[float, float]) -> tuple[Point, ...]:
@@ -158,8 +158,8 @@ def test_an_installer_walks_in_and_out_and_the_door_knows_its_line() -> None:
 class Nobody:
     """Eyes that find nothing."""
 
-    def detect(self, pixels: object) -> list[Detection]:
-        return []
+    def look(self, pixels: object) -> Faces:
+        return Told()
 
 
 class Empty:
@@ -201,13 +201,13 @@ def test_looking_on_ends_when_the_walk_is_over_or_nobody_comes() -> None:
         def __init__(self, frames: Frames) -> None:
             self._frames = iter(frames)
 
-        def detect(self, pixels: object) -> list[Detection]:
-            return next(self._frames, [])
+        def look(self, pixels: object) -> Faces:
+            return Told(next(self._frames, []))
 
     def lasted(frames: Frames) -> float:
         endless = (Frame(picture, index / FPS) for index in range(2000))
         looks = watch(endless, Scripted(frames), zone=None, tell=lambda text: None)
-        return looks[-1][1]
+        return looks[-1].at_s
 
     assert lasted(path((0.5, 0.1), (0.5, 0.9))) == pytest.approx(1.6 + 2, abs=0.2)
     assert lasted([]) == pytest.approx(30, abs=0.2)
@@ -271,30 +271,6 @@ def test_what_was_changed_or_is_anothers_is_refused(identity: Path, tmp_path: Pa
     (identity / KEY).unlink()
     with pytest.raises(ContractError, match=r"cannot read .*key\.pem"):
         sign(acceptance(), identity)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ('device = "a"\n', 'device = "a"\n\n[door]\nline = [0.5, 1.0, 0.5, 0.0]\n'),
-        ("[door]\n# here\n[camera]\nfps = 9\n", "[door]\nline = [0.5, 1.0, 0.5, 0.0]\n# here\n[camera]\nfps = 9\n"),
-        (
-            "[door] # the front\nzone = [[0, 0], [1, 0], [1, 1]]\nline = [0, 0.5, 1, 0.5] # old\n[camera]\nfps = 9\n",
-            "[door] # the front\nzone = [[0, 0], [1, 0], [1, 1]]\nline = [0.5, 1.0, 0.5, 0.0]\n[camera]\nfps = 9\n",
-        ),
-    ],
-)
-def test_the_line_is_written_and_nothing_else_changes(before: str, after: str) -> None:
-    assert with_line(before, SIDEWAYS) == after
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["door.line = [0, 0.5, 1, 0.5]\n", "door = {line = [0, 0.5, 1, 0.5]}\n", "[door]\nline = [0, 0.5,\n1, 0.5]\n"],
-)
-def test_settings_that_only_a_person_should_change_are_left_alone(text: str) -> None:
-    with pytest.raises(ContractError, match="paste"):
-        with_line(text, SIDEWAYS)
 
 
 def agent(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -361,7 +337,6 @@ def test_a_door_without_an_identity_is_told_that_its_record_proves_nothing(tmp_p
         (["--config", "door.toml", "--clip", "none.mp4", "--in", "1", "--frames", "9"], "two numbers A-B"),
         (["--config", "door.toml", "--walks", "0"], "--walks must be 1 to 100"),
         (["--config", "lines.toml"], "this door's lines: left, right; say which"),
-        (["--config", "lines.toml", "--line", "left", "--write"], "--write knows only"),
     ],
 )
 def test_what_is_wrong_with_a_commission_is_said_in_one_line(

@@ -12,14 +12,15 @@ from agent.config import FACTORY_MODEL, ModelSettings
 from agent.health.coral import FIRST_PAUSE_S, HELD_PROBES, LOAD_S, STEADY_S, Coral
 from agent.health.marker import Marker
 from agent.health.probe import Verdict
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detection, Detector, Faces
 from agent.vision.meter import Looker, Meter
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.errors import ContractError, TryAgainError
 from contract.events import Accelerator
 from rehearsal.processes import wait_until
 from rehearsal.scene import Scene
 from tests.agent.edgetpu_kit import coral_model
+from tests.agent.told import Told
 
 CPU, CORAL = Accelerator.CPU, Accelerator.EDGE_TPU
 PIXELS = Scene("passage", seed=31, people=6, gap_s=0.5).render(60)[0]
@@ -32,12 +33,9 @@ class Stick(Detector):
         self.manifest, self.accelerator = sound.manifest, CORAL
         self._sound, self._look = sound, look
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
         self._look()
-        return self._sound.detect(pixels)
-
-    def faint(self) -> list[Detection]:
-        return self._sound.faint()
+        return self._sound.look(pixels, fitted)
 
 
 @dataclass
@@ -64,6 +62,7 @@ class Bench:
     plugged: str = ""  # why a probe fails; empty: it does not
     look: Callable[[], object] = lambda: None
     probes: list[float] = field(default_factory=list)
+    shown: bool = True  # by the machine, as plugged in
     on_trial: bool = False
     hot: bool = False
     load: Callable[[Path], Looker] | None = None
@@ -78,15 +77,16 @@ class Bench:
         self.meter = Meter(self.cpu)
         settings = ModelSettings.model_validate({"accelerator": self.setting})
         self.coral = Coral(
-            settings, self.meter, Marker(self.folder), probe=self._probe, load=self._load, deadline_s=self.deadline_s
-        )
+            settings, self.meter, Marker(self.folder), probe=self._probe, load=self._load,
+            plugged=lambda: self.shown, deadline_s=self.deadline_s,
+        )  # fmt: skip
 
     def tick(self, after_s: float = 0.1) -> None:
         self.now += after_s
         self.coral.tick(self.now, self.model, on_trial=self.on_trial, hot=self.hot)
 
     def frame(self) -> list[Detection]:
-        return self.meter.detect(PIXELS)
+        return self.meter.look(PIXELS).found
 
     def go(self) -> None:
         """Until the Coral looks, or would if it could."""
@@ -142,15 +142,41 @@ def test_a_stick_that_does_not_answer_is_told_and_asked_again_after_longer_and_l
     assert pauses == ([] if setting == "cpu" else [30, 60, 120])
 
 
-@pytest.mark.parametrize(("setting", "told"), [("auto", ""), ("edgetpu", "this model has no file for it")])
-def test_a_model_without_a_file_for_the_coral_is_no_trouble_unless_the_coral_is_asked_for(
-    tmp_path: Path, setting: str, told: str
+@pytest.mark.parametrize(
+    ("setting", "shown", "said"),
+    [("auto", False, False), ("auto", True, True), ("edgetpu", False, True), ("cpu", True, False)],
+)
+def test_a_release_without_a_file_for_the_coral_runs_on_the_cpu_and_a_door_with_a_coral_says_so(
+    tmp_path: Path, setting: str, shown: bool, said: bool
 ) -> None:
-    bench = Bench(tmp_path, setting)
-    bench.model = coral_model(tmp_path / "plain", edge_tpu=None)
+    bench = Bench(tmp_path, setting, shown=shown)
+    bench.model = coral_model(tmp_path / "plain", edge_tpu=None, release=7)
     bench.go()
     assert (bench.probes, bench.meter.accelerator) == ([], CPU)
-    assert bench.coral.trouble.removeprefix("the Coral is not used: ") == told
+    assert bench.coral.trouble == ("the Coral is not used: release 7 has no file for it" if said else "")
+    bench.model.with_name("model_edgetpu.tflite").unlink()
+    bench.model = coral_model(
+        tmp_path / "older"
+    )  # one that was compiled, but was released when that file was not signed
+    bench.model.with_name("model_edgetpu.tflite").unlink()
+    bench.go()
+    assert (bench.probes, bench.meter.accelerator) == ([], CPU)
+    assert ("came without model_edgetpu.tflite" in bench.coral.trouble) == said
+
+
+def test_a_door_that_had_a_coral_once_says_that_it_is_gone_and_one_that_never_had_does_not(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, shown=False, plugged="no Coral answers")
+    bench.go()
+    assert (len(bench.probes), bench.coral.trouble) == (1, "")
+    bench.plugged = ""
+    bench.tick(10 * FIRST_PAUSE_S)
+    bench.go()
+    assert bench.meter.accelerator is CORAL
+    bench.coral.close()
+    bench.plugged = "no Coral answers"
+    bench.start()
+    bench.go()
+    assert bench.coral.trouble == "the Coral is not used: no Coral answers"
 
 
 def test_a_coral_that_fails_at_a_frame_is_left_for_that_very_frame_and_comes_back(bench: Bench) -> None:
@@ -238,8 +264,8 @@ def test_a_coral_that_finds_other_than_the_golden_frames_say_never_sees_a_live_f
     bench.model = coral_model(folder, golden_digest=_digest_of_factory(folder))
 
     class Blind(Stick):
-        def detect(self, pixels: Pixels) -> list[Detection]:
-            return []
+        def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
+            return Told()
 
     bench.load = lambda model: Blind(Detector.load(model), lambda: None)
     bench.go()

@@ -6,7 +6,7 @@ import pytest
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection
 from agent.vision.geometry import Box, Line
-from agent.vision.pipeline import count_detections
+from agent.vision.pipeline import Look, count_detections
 from agent.vision.tracker import Tracker
 from contract.labels import LABELS, Label
 
@@ -20,7 +20,7 @@ def face(x: float, y: float, label: Label = Label.WITH_MASK, confidence: float =
 
 
 def count(frames: list[list[Detection]], line: Line = DOWN, fps: float = FPS) -> list[Crossing]:
-    looks = ((detections, index / fps) for index, detections in enumerate(frames))
+    looks = (Look(detections, index / fps) for index, detections in enumerate(frames))
     return list(count_detections(looks, tracker=Tracker(), counter=Counter(line)))
 
 
@@ -102,7 +102,7 @@ def test_a_face_lost_for_half_a_second_is_the_same_person(missing: tuple[int, in
 
 
 def test_every_third_frame_dropped_changes_nothing() -> None:
-    looks = [(detections, index / FPS) for index, detections in enumerate(walk(0.1, 0.9)) if index % 3]
+    looks = [Look(detections, index / FPS) for index, detections in enumerate(walk(0.1, 0.9)) if index % 3]
     found = list(count_detections(looks, tracker=Tracker(), counter=Counter(DOWN)))
     assert ways(found) == ["in"]
 

@@ -133,3 +133,13 @@ def test_no_sequence_of_clocks_and_gaps_makes_more_minutes_than_were_looked_at(
         seen = sum(bits.bit_count() for bits in coverage.to_keep(now).values())
         assert seen * 30 <= looked + 3 * len(steps)
         assert sum(coverage.report(now, hours=192).seen) * 30 <= looked + 3 * len(steps)
+
+
+def test_hours_that_change_hold_for_what_is_told_from_then_on() -> None:
+    coverage = begun(ALWAYS, 6)
+    look(coverage, at(6), at(9))
+    coverage.opening = SHOP
+    assert coverage.report(at(9), hours=25).open == (0, 0, 60, 0)
+    coverage.opening = Opening.of([], "UTC", [datetime.fromtimestamp(DAY, UTC).date()])
+    said = coverage.report(at(9), hours=25)
+    assert (said.open, said.today) == ((0, 0, 0, 0), None)

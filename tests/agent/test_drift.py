@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from agent.health.drift import BINS, DAY_SAMPLES, DRIFTED, FIRST_DAYS, HEIGHTS, LAST_DAYS, Counts, Drift, chance
+from agent.health.drift import BINS, DAY_SAMPLES, FIRST_DAYS, HEIGHTS, LAST_DAYS, Counts, Drift, chance
 from agent.vision.detector import Detection
 from agent.vision.geometry import Box
+from contract.health import DRIFTED
 from contract.labels import LABELS
 
 

@@ -124,7 +124,7 @@ def test_a_compiled_file_is_used_only_if_the_manifest_names_these_bytes(tmp_path
     with pytest.raises(ContractError, match="not the compiled file that the manifest names"):
         compiled_file(model, read_manifest(model))
     model.with_name(COMPILED_NAME).unlink()
-    with pytest.raises(ContractError, match="cannot read the compiled model"):
+    with pytest.raises(ContractError, match="came without model_edgetpu"):
         compiled_file(model, read_manifest(model))
     plain = coral_model(tmp_path / "plain", edge_tpu=None)
     assert compiled_file(plain, read_manifest(plain)) is None

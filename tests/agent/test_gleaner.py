@@ -16,7 +16,7 @@ from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.learning.witness import CANDIDATES, CUTS_A_FRAME, Witness
 from agent.vision.counter import Counter, Crossing
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detection, Detector, Faces
 from agent.vision.frame import Frame
 from agent.vision.geometry import Box, Line
 from agent.vision.pipeline import crossings
@@ -27,12 +27,12 @@ from contract.crops import CROP_LIMIT, Crop, Role
 from contract.errors import ContractError
 from contract.fleet import SamplingPlan
 from contract.labels import LABELS, Label
-from contract.release import Manifest, read_manifest
+from contract.release import Manifest
 from rehearsal.scene import LINES, Scene
+from tests.agent.told import MANIFEST, Told
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LINE = Line.of(*LINES["passage"])
-MANIFEST = read_manifest(FACTORY_MODEL)
 Notes = list[tuple[list[Detection], list[Detection]]]
 
 
@@ -45,14 +45,11 @@ class Recorded:
     changes: dict[int, str] = field(default_factory=dict)  # the model's digest from this frame on
     index: int = -1
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
+    def look(self, pixels: Pixels) -> Faces:
         self.index += 1
         if self.index in self.changes:
             self.manifest = self.manifest.model_copy(update={"digest": self.changes[self.index]})
-        return self.notes[self.index][0]
-
-    def faint(self) -> list[Detection]:
-        return self.notes[self.index][1]
+        return Told(*self.notes[self.index], self.manifest)
 
 
 @cache
@@ -61,22 +58,23 @@ def scene() -> tuple[tuple[Frame, ...], Notes]:
     drawn = Scene("passage", seed=81, people=8, gap_s=0.9)
     frames = tuple(Frame(drawn.render(index)[0], index / drawn.fps) for index in range(drawn.frames))
     detector = Detector.load(FACTORY_MODEL)
-    return frames, [(detector.detect(frame.pixels), detector.faint()) for frame in frames]
+    faces = [detector.look(frame.pixels) for frame in frames]
+    return frames, [(one.found, one.faint()) for one in faces]
 
 
-def gleaner(eyes: Recorded | Detector, plan: Plan | None = None, seed: str = "1") -> Gleaner:
+def gleaner(plan: Plan | None = None, seed: str = "1") -> Gleaner:
     streams = Streams(*(Random(seed + role) for role in ("control", "priority", "near miss")))
     plan = plan or Plan(12, control_share=0.5, window_s=1e6)
-    return Gleaner("door-1", eyes, plan, streams, now=lambda: NOW, resolution_s=60)
+    return Gleaner("door-1", plan, streams, now=lambda: NOW, resolution_s=60)
 
 
 def play(frames: Iterable[Frame], eyes: Recorded | Detector, witness: Gleaner | None) -> list[Crossing]:
-    return list(crossings(frames, detector=eyes, tracker=Tracker(), counter=Counter(LINE), witness=witness))
+    return list(crossings(frames, eyes=eyes, tracker=Tracker(), counter=Counter(LINE), witness=witness))
 
 
 def glean(frames: Iterable[Frame], notes: Notes, plan: Plan | None = None, seed: str = "1") -> list[Crop]:
     eyes = Recorded(notes)
-    one = gleaner(eyes, plan, seed)
+    one = gleaner(plan, seed)
     play(frames, eyes, one)
     return one.harvest(1000)
 
@@ -85,7 +83,7 @@ def test_counting_is_the_same_with_and_without_a_witness() -> None:
     frames, _ = scene()
     without = play(frames, Detector.load(FACTORY_MODEL), None)
     eyes = Detector.load(FACTORY_MODEL)
-    watched = play(frames, eyes, gleaner(eyes))
+    watched = play(frames, eyes, gleaner())
     assert watched == without
     assert len(without) >= 5
 
@@ -93,7 +91,7 @@ def test_counting_is_the_same_with_and_without_a_witness() -> None:
 def test_every_pass_may_become_one_crop_and_every_crop_is_one_that_the_cloud_takes() -> None:
     frames, notes = scene()
     eyes = Recorded(notes)
-    one = gleaner(eyes, Plan(30, control_share=1.0, window_s=1e6))
+    one = gleaner(Plan(30, control_share=1.0, window_s=1e6))
     passes = {crossing.track for crossing in play(frames, eyes, one)}
     crops = one.harvest(1000)
     assert len(crops) == len(passes)
@@ -105,6 +103,8 @@ def test_every_pass_may_become_one_crop_and_every_crop_is_one_that_the_cloud_tak
         assert crop.header.window_passes == len(passes)
         assert crop.header.model_digest == MANIFEST.digest
         assert crop.header.at == NOW.replace(second=0)
+    first = {one.track: one.label for one in reversed(play(frames, Recorded(notes), None))}
+    assert sorted(str(crop.header.label) for crop in crops) == sorted(map(str, first.values()))
 
 
 def test_the_header_leads_back_to_a_raw_detection_of_the_frame() -> None:
@@ -172,7 +172,7 @@ def test_control_crops_do_not_depend_on_the_scores() -> None:
 def test_the_clouds_plan_holds_from_the_next_window_on() -> None:
     frames, notes = scene()
     eyes = Recorded(notes)
-    one = gleaner(eyes, Plan(6, control_share=0.5, window_s=1e6))
+    one = gleaner(Plan(6, control_share=0.5, window_s=1e6))
     one.set_plan(SamplingPlan(window_s=10, budget=1))
     play(frames, eyes, one)
     crops = one.harvest(1000)
@@ -185,7 +185,7 @@ def test_a_pass_seen_by_two_models_is_told_by_the_second_alone() -> None:
     frames, notes = scene()
     middle = next(index for index in range(len(notes) * 3 // 5, len(notes)) if notes[index][0])
     eyes = Recorded(notes, changes={middle: "b" * 64})
-    one = gleaner(eyes, Plan(30, control_share=1.0, window_s=1e6))
+    one = gleaner(Plan(30, control_share=1.0, window_s=1e6))
     passes = {crossing.track for crossing in play(frames, eyes, one)}
     crops = one.harvest(1000)
     told = [crop.header.model_digest for crop in crops]
@@ -240,7 +240,7 @@ def test_a_frame_too_large_to_cut_is_counted_and_gives_no_crop() -> None:
     frames, notes = scene()
     wide = [Frame(np.zeros((8, 5000, 3), np.uint8), frame.at_s) for frame in frames]
     eyes = Recorded(notes)
-    one = gleaner(eyes)
+    one = gleaner()
     assert play(wide, eyes, one) == play(frames, Recorded(notes), None)
     assert one.harvest() == []
     assert one.pictureless > 0
@@ -276,7 +276,7 @@ def test_faint_detections_lie_below_the_threshold_and_are_no_detected_face() -> 
 
 def test_a_plan_that_makes_no_sample_is_refused() -> None:
     with pytest.raises(ContractError):
-        gleaner(Recorded([]), Plan(5, control_share=0.1))
+        gleaner(Plan(5, control_share=0.1))
 
 
 def test_the_scores_of_a_crop_are_of_the_frame_it_shows() -> None:

@@ -13,9 +13,9 @@ from agent.update.keeper import LEAST_FRAMES, STUCK_S, Keeper
 from agent.update.slots import STARTS, Slots
 from agent.update.start import choose
 from agent.update.wish import Wish
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.meter import Looker, Meter
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.errors import TryAgainError
 from contract.fleet import Desired, Step
 from rehearsal.processes import wait_until
@@ -33,12 +33,9 @@ class Odd(Detector):
     def __init__(self, sound: Detector, look: Callable[[], None]) -> None:
         self.manifest, self._sound, self._look = sound.manifest, sound, look
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
         self._look()
-        return self._sound.detect(pixels)
-
-    def faint(self) -> list[Detection]:
-        return self._sound.faint()
+        return self._sound.look(pixels, fitted)
 
 
 @dataclass
@@ -88,7 +85,7 @@ class Bench:
 
     def frames(self, number: int) -> None:
         for _ in range(number):
-            self.meter.detect(EMPTY)
+            self.meter.look(EMPTY)
 
     def tick_until(self, step: Step) -> None:
         def there() -> bool:

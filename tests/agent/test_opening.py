@@ -1,6 +1,6 @@
 """Opening hours: what may be written, and which minutes they are."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -50,3 +50,10 @@ def test_a_rule_that_is_none_is_refused_with_an_example(rule: str) -> None:
 def test_settings_with_a_wrong_zone_name_the_field_and_an_example() -> None:
     with pytest.raises(ContractError, match=r"door: .*no time zone 'Paris' here; write it like Europe/Paris"):
         AgentSettings.load(None, {"device": "door-1", "door.time_zone": "Paris"})
+
+
+def test_a_closed_day_has_no_open_minute_in_the_doors_own_zone() -> None:
+    holiday = date(2026, 12, 25)
+    opening = Opening.of(["daily 08:00-20:00"], "Asia/Tokyo", [holiday])
+    noon = {day: datetime(2026, 12, day, 3, tzinfo=UTC).timestamp() for day in (24, 25, 26)}  # 12:00 in Tokyo
+    assert [opening.in_hour(int(at // HOUR_S)).bit_count() for at in noon.values()] == [60, 0, 60]

@@ -9,13 +9,14 @@ import pytest
 
 from agent.config import FACTORY_MODEL
 from agent.health.selftest import EVERY_S, SPACING, Checkup, selftest
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.meter import Meter
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.golden import read_golden
 from contract.release import GOLDEN_NAME, MANIFEST_NAME
 from tests.agent.edgetpu_kit import coral_model
 from tests.agent.release_kit import golden, release_files
+from tests.agent.told import Told
 
 EMPTY = np.zeros((120, 160, 3), np.uint8)
 
@@ -26,8 +27,8 @@ class Forgetful(Detector):
     def __init__(self, sound: Detector) -> None:
         self.manifest, self._sound, self.blind = sound.manifest, sound, False
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        return [] if self.blind else self._sound.detect(pixels)
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
+        return Told() if self.blind else self._sound.look(pixels, fitted)
 
 
 def test_the_factory_models_golden_frames_are_small_and_its_own() -> None:
@@ -66,7 +67,7 @@ def test_once_a_day_golden_frames_are_looked_at_between_live_ones(blind: bool) -
     def live(number: int) -> None:
         for _ in range(number):
             checkup.between()
-            meter.detect(EMPTY)
+            meter.look(EMPTY)
 
     live(100)
     assert checkup.result is first
@@ -92,9 +93,9 @@ def test_a_release_on_trial_is_left_alone_and_another_release_is_not_blamed(tmp_
     checkup._due = 0.0
     for _ in range(100):
         checkup.between()
-        meter.detect(EMPTY)
+        meter.look(EMPTY)
     assert checkup.result is first
     assert "golden frame" in checkup.fault
     meter.swap(Detector.load(FACTORY_MODEL), fallback=None)
-    meter.detect(EMPTY)
+    meter.look(EMPTY)
     assert checkup.fault == ""

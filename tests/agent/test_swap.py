@@ -13,13 +13,13 @@ from agent.config import FACTORY_MODEL
 from agent.learning.gleaner import Gleaner
 from agent.learning.sampler import Plan, Streams
 from agent.vision.counter import Counter, Crossing
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.meter import Meter
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.release import MODEL_NAME
 from rehearsal.scene import LINES, Scene
 from tests.agent.release_kit import FACTORY_RELEASE, release_files
@@ -51,7 +51,7 @@ def count(meter: Meter, acts: dict[int, Act], witness: Gleaner | None = None) ->
             yield frame
 
     line = Line.of(*LINES["passage"])
-    return list(crossings(stream(), detector=meter, tracker=Tracker(), counter=Counter(line), witness=witness))
+    return list(crossings(stream(), eyes=meter, tracker=Tracker(), counter=Counter(line), witness=witness))
 
 
 def factory() -> Detector:
@@ -65,14 +65,11 @@ class Failing(Detector):
         self.manifest = sound.manifest
         self._sound, self._left = sound, looks
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
         self._left -= 1
         if self._left < 0:
             raise RuntimeError("node 7 failed to invoke")
-        return self._sound.detect(pixels)
-
-    def faint(self) -> list[Detection]:
-        return self._sound.faint()
+        return self._sound.look(pixels, fitted)
 
 
 def test_a_swap_at_any_moment_changes_no_count(newer: Detector) -> None:
@@ -115,7 +112,7 @@ def test_crops_name_the_model_that_saw_them(tmp_path: Path) -> None:
     newer, meter = Detector.load(tmp_path / MODEL_NAME), Meter(factory())
     streams = Streams(Random(1), Random(2), Random(3))
     plan = Plan(20, control_share=0.5, window_s=1e6)
-    gleaner = Gleaner("door-1", meter, plan, streams, now=lambda: datetime.now(UTC), resolution_s=60)
+    gleaner = Gleaner("door-1", plan, streams, now=lambda: datetime.now(UTC), resolution_s=60)
     count(meter, {150: lambda: meter.swap(newer, fallback=None)}, gleaner)
     # at 10 s two passes' tracks have ended; three are still to come
     digests = {crop.header.model_digest for crop in gleaner.harvest(100)}

@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from agent.delivery.credentials import Credentials
 from agent.delivery.outbox import Outbox
 from agent.delivery.uplink import Uplink
 from contract.health import Heartbeat
-from contract.tls import CA, client_context
+from contract.tls import CA
 from rehearsal.identities import Identities
 from rehearsal.processes import Mosquitto, wait_until
 
@@ -30,7 +31,7 @@ def secure(identities: Identities, tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def uplink(broker: Mosquitto, identity: Path, outbox: Outbox) -> Uplink:
-    return Uplink("door-1", broker.url, outbox, last_will=WILL, tls=client_context(identity))
+    return Uplink("door-1", broker.url, outbox, last_will=WILL, tls=Credentials(identity))
 
 
 @pytest.fixture

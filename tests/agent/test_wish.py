@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.update.wish import DESIRED_NAME, Wish
-from contract.fleet import Desired, DoorLine, DoorPlan
+from contract.fleet import Desired, DoorLine, DoorPlan, OpeningPlan
 
 
 def word(number: int, release: int, device: str = "door-1") -> bytes:
@@ -76,20 +76,44 @@ def test_a_door_that_makes_no_sense_is_refused_alone(tmp_path: Path, door: objec
     assert wish.take(with_door(2, 4, door))
     assert (wish.release, wish.number) == (4, 2)
     assert wish.newest and wish.newest.door == LEFT
-    assert wish.door_fault.startswith("door refused: ")
-    assert fault in wish.door_fault
+    assert wish.fault.startswith("door refused: ")
+    assert fault in wish.fault
     assert not wish.take(with_door(2, 4, door))  # the retained one once more
     again = Wish("door-1", tmp_path)
     assert again.newest and again.newest.door == LEFT
     assert again.take(with_door(2, 4, door))  # so that the reason is told again
-    assert again.door_fault == wish.door_fault
+    assert again.fault == wish.fault
     assert wish.take(word(3, 4))  # and back to the settings
     assert wish.newest.door is None
-    assert wish.door_fault == ""
+    assert wish.fault == ""
 
 
 def test_an_older_refused_door_says_nothing(tmp_path: Path) -> None:
     wish = Wish("door-1", tmp_path)
     assert wish.take(word(3, 4))
     assert not wish.take(with_door(2, 4, FLAT))
-    assert wish.door_fault == ""
+    assert wish.fault == ""
+
+
+@pytest.mark.parametrize(
+    ("opening", "fault"),
+    [
+        ({"time_zone": "Mars/Base"}, "no time zone 'Mars/Base'"),
+        ({"time_zone": "UTC", "open": ["weekdays 9-5"]}, "is no opening time"),
+        ({"time_zone": "UTC", "closed": ["the 25th"]}, "opening.closed.0"),
+        ([], "opening:"),
+    ],
+)
+def test_opening_hours_that_make_no_sense_are_refused_alone(tmp_path: Path, opening: object, fault: str) -> None:
+    wish, hours = Wish("door-1", tmp_path), OpeningPlan(time_zone="UTC", open=("daily 08:00-20:00",))
+    assert wish.take(Desired(device="door-1", number=1, release=3, door=LEFT, opening=hours).encode())
+    base = {"schema_version": 1, "device": "door-1", "number": 2, "release": 3}
+    assert wish.take(json.dumps({**base, "opening": opening, "door": LEFT.model_dump()}).encode())
+    assert wish.newest
+    assert (wish.newest.opening, wish.newest.door) == (hours, LEFT)
+    assert wish.fault.startswith("opening refused: ")
+    assert fault in wish.fault
+    both = {**base, "number": 3, "opening": opening, "door": FLAT}
+    assert wish.take(json.dumps(both).encode())
+    assert wish.fault.startswith("door refused: ")
+    assert "; opening refused: " in wish.fault

@@ -7,7 +7,7 @@ import numpy as np
 from agent.vision.counter import Counter, Crossing
 from agent.vision.detector import Detection
 from agent.vision.geometry import Box, Line, Zone
-from agent.vision.pipeline import count_detections
+from agent.vision.pipeline import Look, count_detections
 from agent.vision.tracker import Tracker
 from contract.labels import LABELS, Label
 
@@ -43,7 +43,7 @@ def together(*walks: Frames, late: Sequence[int] = ()) -> Frames:
 
 
 def count(frames: Frames, *lines: Line, zone: Zone | None = None, fps: float = FPS) -> list[Crossing]:
-    looks = ((detections, index / fps) for index, detections in enumerate(frames))
+    looks = (Look(detections, index / fps) for index, detections in enumerate(frames))
     return list(count_detections(looks, tracker=Tracker(zone), counter=Counter(*(lines or (DOWN,)))))
 
 

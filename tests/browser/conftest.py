@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -16,11 +17,16 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from sqlalchemy import Engine
 
+from cloud.store.database import open_database
+from cloud.web.cookies import PLAIN
+from cloud.web.roles import Role, Scope
 from contract.events import Accelerator, EventBatch, PassEvent
 from contract.health import Heartbeat
 from contract.topics import Channel, Topic
 from rehearsal.processes import Child, Mosquitto, wait_until
+from tests.cloud.people_kit import machine_headers, session_token
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 FLAGS = (
@@ -64,17 +70,24 @@ BY_HOUR = (
 )  # passes at a door
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+def new_window(profile: Path) -> Chrome | None:
+    """A Chromium that keeps its things in the folder `profile`; None where it is not installed."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
-        pytest.skip("Chromium is not installed (apt-get install chromium chromium-driver)")
+        return None
     options = ChromeOptions()
     options.binary_location = program
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    window = Chrome(options=options, service=Service(driver))
+    return Chrome(options=options, service=Service(driver))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    window = new_window(tmp_path_factory.mktemp("chromium"))
+    if window is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium chromium-driver)")
     yield window
     window.quit()
 
@@ -103,6 +116,8 @@ class House:
         self._child = Child("cloud", [sys.executable, "-m", "cloud", "all", *options], log=folder / "cloud.log")
         wait_until(lambda: "connected to the broker" in self._log(), within_s=20, what="the cloud connecting")
         self.address = self._log().split("the page is at ")[1].split()[0]
+        self.engine = open_database(f"sqlite:///{folder / 'data' / 'maskfleet.sqlite'}")
+        self._reader = machine_headers(self.engine, Scope.READ, name="tests")
         self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
@@ -114,7 +129,7 @@ class House:
         return self._child.log.read_text()
 
     def api(self, path: str) -> Any:
-        return httpx.get(f"{self.address}api/v1{path}", timeout=10).json()
+        return httpx.get(f"{self.address}api/v1{path}", headers=self._reader, timeout=10).json()
 
     def send(self, device: str, channel: Channel, payload: bytes) -> None:
         self._client.publish(Topic(device, channel).text, payload, 1).wait_for_publish(10)
@@ -180,17 +195,26 @@ class House:
 
     def _stored(self) -> int:
         first = (datetime.now(UTC) - timedelta(hours=26)).isoformat()
-        answer = httpx.get(f"{self.address}api/v1/counts", params={"from": first}, timeout=10).json()
-        return int(answer["total"]["passes"])
+        return int(self.api(f"/counts?{urlencode({'from': first})}")["total"]["passes"])
 
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
         self._child.stop()
+        self.engine.dispose()
+
+
+def enter(browser: Chrome, engine: Engine, address: str, name: str = "Ada", role: Role = Role.ADMIN) -> None:
+    """Give the browser the cookie of somebody who has just signed in."""
+    token = session_token(engine, name, role)
+    cookie = {"name": PLAIN, "value": token, "url": address, "httpOnly": True, "sameSite": "Lax"}
+    assert browser.execute_cdp_cmd("Network.setCookie", cookie)["success"]
 
 
 @pytest.fixture
-def house(broker: Mosquitto, tmp_path: Path) -> Iterator[House]:
+def house(broker: Mosquitto, tmp_path: Path, browser: Chrome) -> Iterator[House]:
+    """A cloud in which the browser is signed in as an admin."""
     built = House(broker, tmp_path)
+    enter(browser, built.engine, built.address)
     yield built
     built.close()

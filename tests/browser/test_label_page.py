@@ -13,8 +13,10 @@ from sqlalchemy import select
 from cloud.learning.labelling import Labelling
 from cloud.store.blobs import BlobFolder
 from cloud.store.schema import labels
+from cloud.store.schema_accounts import audit
 from rehearsal.processes import wait_until
 from rehearsal.scene import Scene, write_clip
+from tests.browser.conftest import enter
 from tests.browser.desk import Desk
 from tests.browser.test_page import complaints, open_page, photograph, text
 from tests.cloud.crop_kit import Sent, crops_of, store_rows
@@ -29,8 +31,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> list[Sent]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, browser: Chrome) -> Iterator[Desk]:
     served = Desk(tmp_path)
+    enter(browser, served.engine, served.address)
     yield served
     served.close()
 
@@ -60,17 +63,9 @@ def picture_shown(browser: Chrome) -> None:
     )  # fmt: skip
 
 
-def sign_in(browser: Chrome, desk: Desk) -> None:
-    open_page(browser, f"{desk.address}label")
-    browser.execute_script("localStorage.clear()")
-    open_page(browser, f"{desk.address}label")
-    browser.find_element(By.ID, "name").send_keys("Ada")
-    browser.find_element(By.CSS_SELECTOR, "#who button").click()
-
-
 def test_labels_by_keys_and_by_clicks_with_undo(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
-    sign_in(browser, desk)
+    open_page(browser, f"{desk.address}label")
     picture_shown(browser)
     width = browser.find_element(By.ID, "frame").size["width"]
     assert width >= 512
@@ -95,6 +90,10 @@ def test_labels_by_keys_and_by_clicks_with_undo(browser: Chrome, desk: Desk, cro
     wait_until(
         lambda: Labelling(desk.engine).progress(datetime.now(UTC)).labelled == len(crops), within_s=10, what="all saved"
     )
+    with desk.engine.connect() as connection:
+        assert set(connection.execute(select(labels.c.labeller)).scalars()) == {"Ada"}
+        looked = select(audit.c.about).where(audit.c.what == "picture", audit.c.who == "person Ada")
+        assert sorted(connection.execute(looked).scalars()) == sorted(header.jpeg_digest for header, _ in crops)
     assert complaints(browser) == []
 
 
@@ -120,7 +119,7 @@ window.fetch = async (address, wish) => {
 
 def test_crops_that_come_late_are_not_shown_twice(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
-    sign_in(browser, desk)
+    open_page(browser, f"{desk.address}label")
     picture_shown(browser)
     browser.execute_script(LATE)
     press(browser, "0" * len(crops))
@@ -132,7 +131,6 @@ def test_crops_that_come_late_are_not_shown_twice(browser: Chrome, desk: Desk, c
 
 def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
     deliver(desk, crops)
-    sign_in(browser, desk)
     open_page(browser, f"{desk.address}label", dark=True, phone=True)
     picture_shown(browser)
     photograph(browser, "label-phone-dark")
@@ -143,7 +141,7 @@ def test_the_desk_fits_a_phone_in_the_dark(browser: Chrome, desk: Desk, crops: l
 
 
 def test_the_empty_desk_says_where_crops_come_from(browser: Chrome, desk: Desk) -> None:
-    sign_in(browser, desk)
+    open_page(browser, f"{desk.address}label")
     wait_until(lambda: "nothing to label yet" in text(browser, "#idle-title"), within_s=10, what="the empty desk")
     photograph(browser, "label-empty")
     assert complaints(browser) == []

@@ -11,8 +11,11 @@ from selenium.webdriver.common.by import By
 from cloud.learning.retraining import Labels
 from contract.jobs import JobKind, JobState, Outcome
 from rehearsal.processes import wait_until
+from tests.browser.conftest import enter
 from tests.browser.desk import Desk, comparison
 from tests.browser.test_page import complaints, open_page, photograph, text
+from tests.cloud.crop_kit import store_rows
+from tests.cloud.keeping_kit import crop
 
 SPLITS = ("own crops, control half", "public set, --min-box 0.05")
 OBJECTIONS = (
@@ -23,8 +26,9 @@ NOTES = ("data: 1348 public pictures, 412 crops to learn from, 96 to judge", "tr
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, browser: Chrome) -> Iterator[Desk]:
     served = Desk(tmp_path)
+    enter(browser, served.engine, served.address)
     yield served
     served.close()
 
@@ -54,7 +58,7 @@ def click(browser: Chrome, selector: str) -> None:
 def test_a_training_is_asked_for_by_a_click_and_followed_without_a_reload(browser: Chrome, desk: Desk) -> None:
     desk.labels = Labels(412, 187, 12, datetime.now(UTC) - timedelta(days=3))
     open_page(browser, f"{desk.address}learning")
-    assert text(browser, "h1") == "113 more labels until the next training"
+    assert text(browser, "h1").replace("\N{NO-BREAK SPACE}", " ") == "113 more labels until the next training"
     click(browser, "button[data-post]")
     wait_until(lambda: "the next free trainer takes it" in text(browser, "#answer"), within_s=10, what="the answer")
     wait_until(lambda: "waiting for a trainer" in text(browser, "#running"), within_s=10, what="the job on the page")
@@ -77,7 +81,12 @@ def test_the_learning_page_is_whole_everywhere(browser: Chrome, desk: Desk) -> N
     photograph(browser, "learning-empty")
     desk.labels = Labels(1_412, 187, 12, datetime.now(UTC) - timedelta(days=3))
     history(desk)
+    came = datetime.now(UTC) - timedelta(days=9, hours=3)
+    store_rows(desk.engine, [(one.header, one.jpeg) for one in (crop(came, seed=number) for number in range(3))], came)
     open_page(browser, f"{desk.address}learning")
+    said = " ".join(text(browser, "#next").split())
+    assert "3 pictures are kept here, the oldest for 9 d" in said
+    assert "deleted after 14 days, with one after 30 days" in said
     photograph(browser, "learning-between")
     desk.jobs.add(JobKind.RETRAIN, "412 new labels", datetime.now(UTC), snapshot="c" * 64)
     desk.train(desk.claim(), 17, done=0.42, ago=timedelta(seconds=9))

@@ -1,8 +1,10 @@
 """The first page as a person sees it, in a real Chromium; its screenshots are kept under artefacts/."""
 
 import base64
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import pytest
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -31,6 +33,23 @@ def text(browser: Chrome, selector: str) -> str:
 
 def number(browser: Chrome, selector: str) -> int:
     return int("".join(sign for sign in text(browser, selector) if sign.isdigit()))
+
+
+def painted(browser: Chrome, place: str, colour: str) -> int:
+    """How many pixels of a plot have exactly the colour of a variable of the style sheet."""
+    return int(
+        browser.execute_script(
+            "const canvas = document.querySelector(`[data-plot=${arguments[0]}] canvas`);"
+            "const pen = document.createElement('canvas').getContext('2d');"
+            "pen.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(arguments[1]).trim(); pen.fillRect(0, 0, 1, 1);"
+            "const [r, g, b] = pen.getImageData(0, 0, 1, 1).data; let found = 0;"
+            "const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
+            "for (let i = 0; i < data.length; i += 4) if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255) found += 1;"
+            "return found",
+            place,
+            colour,
+        )
+    )
 
 
 def complaints(browser: Chrome) -> list[str]:
@@ -67,18 +86,25 @@ def test_the_chart_shows_every_hour_and_says_where_it_knows_too_little(browser: 
     house.busy_day()
     open_page(browser, house.address)
     wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#chart canvas")) == 2, within_s=10, what="two plots")
-    for summary in browser.find_elements(By.CSS_SELECTOR, "#chart summary"):
+    for summary in browser.find_elements(By.CSS_SELECTOR, "#same summary"):
         summary.click()
-    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#hours tr")]
-    assert len(rows) == 24
+    rows = browser.execute_script("return [...document.querySelectorAll('#bins tbody tr')].map((row) => row.innerText)")
+    assert 12 <= len(rows) <= 24  # since midnight; it is afternoon
     assert any("too few" in row for row in rows)
     assert any("%" in row for row in rows)
-    latest = text(browser, "#readout")
+    assert painted(browser, "rate", "--band") > 500  # nobody labelled: the grey of what is not corrected
+    assert painted(browser, "passes", "--with") > 500
+    latest = text(browser, "#chart-readout")
     assert "passes" in latest
-    plot = browser.find_element(By.CSS_SELECTOR, "#rate-plot .u-over")
-    ActionChains(browser).move_to_element_with_offset(plot, 300, 0).perform()
-    wait_until(lambda: text(browser, "#readout") != latest, within_s=5, what="the pointed-at hour in words")
-    assert "properly worn, interval" in text(browser, "#readout")
+    plot = browser.find_element(By.CSS_SELECTOR, "#chart [data-plot=rate] .u-over")
+    ActionChains(browser).move_to_element_with_offset(plot, -200, 0).perform()
+    wait_until(lambda: text(browser, "#chart-readout") != latest, within_s=5, what="the pointed-at hour in words")
+    assert text(browser, "#chart-readout")
+    reach = browser.find_element(By.CSS_SELECTOR, "#chart .reach")
+    reach.send_keys(Keys.HOME)
+    assert text(browser, "#chart-readout").startswith("00:00")
+    reach.send_keys(Keys.ARROW_RIGHT)
+    assert text(browser, "#chart-readout").startswith("01:00")
     assert complaints(browser) == []
 
 
@@ -90,6 +116,39 @@ def test_the_page_is_whole_in_the_dark_and_on_a_phone(browser: Chrome, house: Ho
         photograph(browser, name)
         wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
         assert wide <= seen, f"{name} scrolls sideways"
+    assert complaints(browser) == []
+
+
+@pytest.fixture
+def plain_browser(browser: Chrome) -> Iterator[Chrome]:
+    """It forgets afterwards which language it was told to prefer."""
+    yield browser
+    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
+
+
+def test_the_door_page_is_drawn_and_followed_in_both_languages_and_on_a_phone(
+    plain_browser: Chrome, house: House
+) -> None:
+    browser = plain_browser
+    house.busy_day()
+    for name, language, phone in (("door", "en", False), ("door-phone-de", "de", True)):
+        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Accept-Language": language}})
+        browser.execute_cdp_cmd("Network.enable", {})
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 390 if phone else 1280, "height": 900, "deviceScaleFactor": 1, "mobile": phone},
+        )
+        browser.get(f"{house.address}doors/main-entrance")
+        wait_until(lambda: text(browser, "#live-text") == "Live", within_s=15, what="the page being live")
+        assert browser.execute_script("return document.documentElement.lang") == language
+        assert painted(browser, "usual", "--with") > 300
+        assert painted(browser, "rate", "--band") > 20  # a day of twenty-eight
+        assert painted(browser, "passes", "--with") > 100
+        photograph(browser, name)
+        wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+        assert wide <= seen, f"{name} scrolls sideways"
+    house.heartbeat("main-entrance", release=5, accelerator="cpu", fps=6.0)
+    wait_until(lambda: "Version 5" in text(browser, "#door-head"), within_s=10, what="the new release on the page")
     assert complaints(browser) == []
 
 

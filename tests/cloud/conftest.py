@@ -12,11 +12,13 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import Engine
 
+from cloud.store.blobs import BlobFolder, Blobs
 from cloud.store.database import migrate, open_database
 from contract.events import Acknowledgement, EventBatch, PassEvent
 from contract.topics import Channel, Topic, every
 from rehearsal.postgres import Postgres, postgres_programs
 from rehearsal.processes import Child, Mosquitto, wait_until
+from tests.cloud.s3_kit import ObjectStore
 
 BOOT = UUID("018bcfe5-6800-7000-8000-000000000001")
 
@@ -48,6 +50,23 @@ def engine(database_url: str) -> Iterator[Engine]:
     opened.dispose()
 
 
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A server that speaks S3, as a process."""
+    store = ObjectStore(tmp_path_factory.mktemp("s3"))
+    yield store
+    store.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """An empty place for pictures, once of each kind."""
+    if request.param == "folder":
+        return BlobFolder(tmp_path / "blobs")
+    store: ObjectStore = request.getfixturevalue("object_store")
+    return store.blobs()
+
+
 def pass_event(sequence: int = 0, **changes: Any) -> PassEvent:
     """One pass, a minute old."""
     values: dict[str, Any] = {
@@ -62,9 +81,9 @@ def batch(device: str, *events: PassEvent) -> bytes:
 
 
 class Door:
-    """Publishes for any device, and remembers what the cloud acknowledged."""
+    """Publishes for any device, and remembers what the cloud acknowledged: to everybody, or what a topic says."""
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: Mosquitto, answers: str = every(Channel.ACKS)) -> None:
         self.stored: list[UUID] = []
         self.refused: list[UUID] = []
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="test-door", protocol=MQTTv5)
@@ -73,7 +92,7 @@ class Door:
         self._client.on_subscribe = self._subscribed
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
-        self._client.subscribe(every(Channel.ACKS), 1)
+        self._client.subscribe(answers, 1)
         wait_until(lambda: self._ready, within_s=10, what="the subscription to acknowledgements")
 
     def send(self, device: str, channel: Channel, payload: bytes) -> None:

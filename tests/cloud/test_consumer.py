@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, func, select
 
-from cloud.config import PictureRules
 from cloud.ingest.consumer import Consumer, Pace
+from cloud.ingest.gatekeeper import Gatekeeper, Turned
 from cloud.ingest.ingest import Outcome
 from cloud.ingest.parcels import Parcel, open_message
+from cloud.rules import MeterRules, PictureRules
 from cloud.store import schema
 from cloud.store.blobs import BlobFolder
 from cloud.store.store import Store
@@ -179,7 +180,7 @@ def test_without_a_broker_the_page_says_so_and_all_is_well_when_it_comes(
     start_cloud: StartCloud, tmp_path: Path, page: httpx.Client
 ) -> None:
     port = free_port()
-    cloud = start_cloud("all", broker=f"mqtt://127.0.0.1:{port}")
+    cloud = start_cloud("all", broker=f"mqtt://127.0.0.1:{port}", **{"accounts.public_counts": "true"})
     log = wait_for_log(cloud, "no broker at")
     assert log.count("no broker at") == 1
     address = page_address(cloud)
@@ -240,6 +241,9 @@ class HangingSink:
     def sign_of_life(self, *, connected: bool, since: datetime, now: datetime) -> None:
         self.released.wait(30)
 
+    def turned_away(self, turned: Sequence[Turned], *, now: datetime) -> None:
+        raise AssertionError("nobody is turned away in this test")
+
 
 def test_the_watchdog_notices_a_consumer_that_no_longer_moves(broker: Mosquitto) -> None:
     sink, complaints = HangingSink(), list[str]()
@@ -248,6 +252,7 @@ def test_the_watchdog_notices_a_consumer_that_no_longer_moves(broker: Mosquitto)
         client_id="hanging",
         pace=Pace(receive_maximum=10, batch_events=100, batch_wait_s=0.01, stall_after_s=0.5, session_expiry_s=60),
         sink=sink,
+        gate=Gatekeeper(MeterRules(), sink, window=10),
         open_message=lambda message, now: open_message(message, now=now, pictures=PictureRules()),
         on_stall=complaints.append,
     )
@@ -261,15 +266,42 @@ def test_the_watchdog_notices_a_consumer_that_no_longer_moves(broker: Mosquitto)
     assert not thread.is_alive()
 
 
-def test_crops_wait_for_a_full_disk_while_passes_go_on(
-    engine: Engine, database_url: str, door: Door, start_cloud: StartCloud, tmp_path: Path
-) -> None:
-    picture = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+def a_crop(shade: int = 0) -> Crop:
+    picture = cv2.imencode(".jpg", np.full((64, 64, 3), shade, np.uint8))[1].tobytes()
     header = CropHeader(
         id=uuid4(), device="front", at=datetime.now(UTC), role=Role.CONTROL, window=uuid4(), window_passes=3, weight=3.0,
         scores=(0.4, 0.5, 0.1), box=(0.1, 0.1, 0.9, 0.9), frame_size=(640, 480), origin=(0, 0), scale=1.0,
         model_digest="a" * 64, jpeg_digest=sha256(picture).hexdigest(),
     )  # fmt: skip
+    return Crop(header, picture)
+
+
+def test_more_crops_than_the_window_holds_do_not_keep_passes_out_and_their_doors_send_them_again(
+    engine: Engine, database_url: str, door: Door, start_cloud: StartCloud, tmp_path: Path
+) -> None:
+    crops, blobs = [a_crop(shade) for shade in range(0, 240, 12)], tmp_path / "blobs"
+    cloud = start_cloud("consume", database=database_url, blobs=blobs, receive_maximum=8)
+    wait_for_log(cloud, "connected to the broker")
+    blobs.rmdir()
+    blobs.write_text("no room for pictures here")
+    for one in crops:
+        door.send("front", Channel.CROPS, one.encode())
+    sent = send_batches(door, 2, 3)
+    wait_until(lambda: set(door.stored) == sent, within_s=10, what="the passes' acknowledgement")
+    blobs.unlink()
+    for one in crops:
+        door.send("front", Channel.CROPS, one.encode())
+    wanted = sent | {one.header.id for one in crops}
+    wait_until(lambda: set(door.stored) == wanted, within_s=20, what="the crops' acknowledgement")
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(schema.crops)).scalar_one() == len(crops)
+
+
+def test_crops_wait_for_a_full_disk_while_passes_go_on(
+    engine: Engine, database_url: str, door: Door, start_cloud: StartCloud, tmp_path: Path
+) -> None:
+    one = a_crop()
+    header, picture = one.header, one.jpeg
     blobs = tmp_path / "blobs"
     cloud = start_cloud("consume", database=database_url, blobs=blobs)
     wait_for_log(cloud, "connected to the broker")

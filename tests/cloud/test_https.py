@@ -41,7 +41,7 @@ def test_a_client_that_trusts_the_ca_is_served_and_others_are_not(
     port = int(wait_for_log(child, "by TLS on port").split("by TLS on port ")[1].split()[0])
     for host in ("localhost", "127.0.0.1"):
         assert get(f"https://{host}:{port}/healthz", identity / CA).status_code == 200
-    assert "maskfleet" in get(f"https://localhost:{port}/", identity / CA).text
+    assert "maskfleet" in get(f"https://localhost:{port}/sign-in", identity / CA).text
     found_office(tmp_path / "other", "another CA", now=datetime.now(UTC))
     with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
         get(f"https://localhost:{port}/healthz", tmp_path / "other" / "ca.pem")

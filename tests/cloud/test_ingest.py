@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
-from cloud.config import PictureRules
-from cloud.ingest.ingest import Outcome, ingest
+from cloud.ingest.ingest import Answer, Outcome, ingest
 from cloud.ingest.parcels import Message, Parcel, open_message
+from cloud.rules import PictureRules
 from cloud.store import schema
 from cloud.store.blobs import BlobFolder
 from cloud.store.store import Store
 from contract.crops import Crop, CropHeader
-from contract.events import EVENTS_LIMIT, PassEvent
+from contract.events import EVENTS_LIMIT, Acknowledgement, PassEvent, Refusal
 from contract.health import Heartbeat
 from contract.labels import Label
 from contract.topics import Channel, Topic
@@ -299,7 +299,7 @@ def test_a_heartbeat_becomes_the_doors_state(intake: Intake) -> None:
     (device,) = intake.store.devices()
     assert (device.state, device.release, device.fps, device.waiting) == ("online", 4, 13.5, 7)
     assert device.accelerator == "edgetpu"
-    assert device.trouble == ("hot \u0000 \U0001f525",)
+    assert device.trouble == ("hot ? \U0001f525",)
 
 
 def test_a_heartbeat_that_tells_of_machine_coverage_and_drift_is_taken(intake: Intake) -> None:
@@ -307,6 +307,8 @@ def test_a_heartbeat_that_tells_of_machine_coverage_and_drift_is_taken(intake: I
     intake.take(Message(Topic("door-1", Channel.HEALTH).text, golden.read_bytes()))
     (device,) = intake.store.devices()
     assert (device.state, device.release, device.fps, device.waiting) == ("online", 3, 8.0, 2)
+    assert device.board is not None
+    assert (device.board["temperature_c"], device.board["throttled"], device.drift) == (76.4, True, 0.31)
 
 
 def test_the_last_will_says_offline_and_nothing_else(intake: Intake) -> None:
@@ -369,10 +371,25 @@ def test_nothing_is_written_by_halves_when_the_database_fails(intake: Intake) ->
     assert (intake.rows("events"), intake.rows("devices")) == (0, 0)
 
 
-def test_passes_of_several_lines_are_added_up(intake: Intake) -> None:
+def test_passes_of_several_lines_are_kept_apart_and_added_up_where_they_are_shown(intake: Intake) -> None:
     events = [pass_event(number, line=line) for number, line in enumerate(("left", "right", None))]
     outcome = intake.take(events_message("door-1", *events))
     assert len(outcome.acknowledgements["door-1"].stored) == 3
-    assert (intake.rows("events"), intake.hour_sum()) == (3, 3)
+    assert (intake.rows("events"), intake.rows("hours"), intake.hour_sum()) == (3, 3, 3)
+    assert [one.passes for one in intake.store.hour_counts(at(-600), at(600))] == [3]
+    with intake.engine.connect() as connection:
+        assert set(connection.execute(select(schema.events.c.line)).scalars()) == {"left", "right", ""}
     intake.take(events_message("door-1", *events))
     assert (intake.rows("events"), intake.rows("quarantine")) == (3, 0)
+
+
+def test_a_large_answer_goes_out_in_pieces_that_every_broker_takes() -> None:
+    ids = [UUID(int=number) for number in range(5_000)]
+    refusals = {one: Refusal(id=one, reason="\N{FACE WITH MEDICAL MASK}" * 300) for one in ids[:1_000]}
+    answer = Answer([str(one) for one in ids], refusals)
+    said = list(answer.payloads())
+    assert max(map(len, said)) < 128_000
+    heard = [Acknowledgement.decode(one, limit=128_000) for one in said]
+    assert [known for one in heard for known in one.stored] == ids
+    assert [refusal.id for one in heard for refusal in one.refused] == ids[:1_000]
+    assert list(Answer().payloads()) == []

@@ -14,17 +14,19 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from cloud.config import CloudSettings, RetrainingRules
+from cloud.config import CloudSettings
 from cloud.learning.jobs import BusyError, Jobs, LeaseLostError, Retraining
 from cloud.learning.retraining import Labels
 from cloud.loop import new_loop
+from cloud.rules import RetrainingRules
 from cloud.store.store import Store
+from cloud.web.roles import Role, Scope
 from cloud.web.server import WebServer, listen
 from cloud.web.site import new_site
-from cloud.web.tokens import make_token
 from contract.errors import ContractError
 from contract.jobs import JOB_LIMIT, Job, JobKind, JobState, Outcome, Point, Progress
 from rehearsal.processes import wait_until
+from tests.cloud.people_kit import machine_headers, person_headers
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RULES = RetrainingRules()
@@ -163,8 +165,10 @@ class Site:
         make = partial(new_site, Store(engine), settings, clock=lambda: self.now, loop=loop)
         self.server = WebServer(make, door)
         address = f"http://127.0.0.1:{door.getsockname()[1]}"
-        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=10, headers={"Origin": address})
-        self.token = {"Authorization": f"Bearer {make_token(engine, 'gpu-box', NOW)}"}
+        self.operator = person_headers(engine, address, "Ola", Role.OPERATOR, NOW)
+        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=10)
+        self.client.headers.update(self.operator)
+        self.token = machine_headers(engine, Scope.TRAINER, now=NOW)
 
     def post(self, path: str, content: bytes, **headers: str) -> httpx.Response:
         return self.client.post(f"/jobs{path}", content=content, headers=headers or self.token)
@@ -214,12 +218,19 @@ def test_a_training_is_asked_for_by_this_sites_own_pages_or_a_machine_with_a_tok
         ({"Origin": "https://elsewhere.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": ""}, 403),
+        ({"Origin": "http://[::1"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"X-CSRF-Token": "0" * 64}, 403),
+        ({"Cookie": ""}, 401),
         ({"Authorization": "Bearer no"}, 401),
         ({"Origin": "https://elsewhere.example", **site.token}, 201),
     ):
         assert site.client.post("/jobs", json={}, headers=headers).status_code == answer, headers
 
 
-@pytest.mark.parametrize("wish", [{"kind": "republish"}, {"again": 3}, {"kind": "dance"}, {"kinds": 1}])
+@pytest.mark.parametrize(
+    "wish",
+    [{"kind": "republish"}, {"kind": "republish", "again": 2**80}, {"again": 3}, {"kind": "dance"}, {"kinds": 1}],
+)
 def test_a_wish_that_makes_no_sense_is_refused(site: Site, wish: dict[str, Any]) -> None:
     assert site.client.post("/jobs", json=wish).status_code == 422

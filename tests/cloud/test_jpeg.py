@@ -1,5 +1,10 @@
 """The gate before any decoder."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +13,8 @@ from hypothesis import strategies as st
 
 from cloud.ingest.jpeg import Picture, require_plain_jpeg
 from contract.errors import ContractError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def encoded(width: int, height: int, *options: int, grey: bool = False) -> bytes:
@@ -89,6 +96,21 @@ def test_everything_else_is_refused_with_its_fault(name: str) -> None:
     data, words = REFUSED[name]
     with pytest.raises(ContractError, match=words):
         require_plain_jpeg(data)
+
+
+def test_no_mutant_that_passes_the_gate_is_a_bomb_to_a_decoder() -> None:
+    """Faults 74 and 76; in a process of its own, since what is measured is its peak memory."""
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.cloud.jpeg_fuzz", "--mutants", "6000", "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    toll = json.loads(told.stdout)
+    assert toll["passed"] > 1_500
+    for decoder in toll["decoders"].values():
+        assert decoder["decoded"] > 1_000
+        assert decoder["growth_mb"] < 16
+        assert decoder["slowest_ms"] < 2_000
+    assert toll["without_the_gate"]["growth_mb"] > 64  # the same measure sees a bomb
 
 
 @settings(max_examples=300, deadline=None)

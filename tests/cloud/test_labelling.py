@@ -1,6 +1,10 @@
 """Labels: one labeller per crop, every answer once, undo without end, on both databases."""
 
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -15,6 +19,7 @@ from cloud.store.blobs import BlobFolder
 from cloud.store.schema import labels
 from contract.crops import CropHeader, Role
 from contract.dataset import SNAPSHOT_LIMIT, Answer, Snapshot, Use
+from contract.errors import ContractError
 from tests.cloud.crop_kit import store_rows
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -91,6 +96,62 @@ def test_undo_goes_back_as_far_as_there_are_answers_of_mine(desk: Labelling, eng
     assert desk.give(given(order[0].int, Answer.WITHOUT_MASK), later(22))
     with engine.connect() as connection:
         assert len(connection.execute(select(labels.c.id)).all()) == 8  # nothing was ever deleted
+
+
+def test_undo_sent_again_takes_nothing_more_back(desk: Labelling) -> None:
+    first, second = (one.id for one in desk.take(ADA, 2, NOW))
+    desk.give(given(first.int), later(1))
+    desk.give(given(second.int), later(2))
+    event = uuid4()
+    assert desk.undo(event, ADA, later(3)).id == second
+    assert desk.undo(event, ADA, later(4)).id == second  # its first reply may have been lost
+    assert desk.progress(later(5)).labelled == 1
+    with pytest.raises(ContractError, match="another event"):
+        desk.undo(event, BOB, later(6))
+    with pytest.raises(ContractError, match="another event"):
+        desk.give(given(second.int, event=event), later(7))
+    answer = given(second.int)
+    desk.give(answer, later(8))
+    with pytest.raises(ContractError, match="another event"):
+        desk.undo(answer.id, ADA, later(9))
+
+
+def all_at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
+    """What each came to, or how it ended; all begin together."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        start.wait(10)
+        try:
+            return call()
+        except ContractError as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_answers_sent_at_the_same_moment_leave_one(desk: Labelling, turn: int) -> None:
+    same = given(1)
+    told = all_at_once([partial(desk.give, same, later(turn))] * 6)
+    assert sorted(map(bool, told)) == [False] * 5 + [True]
+    told = all_at_once([partial(desk.give, given(2), later(turn)) for _ in range(6)])
+    assert sorted(map(str, told)) == sorted([str(TakenError)] * 5 + ["True"])
+    assert desk.progress(later(9)).labelled == 2
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_undo_sent_twice_at_the_same_moment_is_one(desk: Labelling, turn: int) -> None:
+    for number in (1, 2, 3):
+        desk.give(given(number), later(turn + number))
+    event = uuid4()
+    headers = all_at_once([partial(desk.undo, event, ADA, later(10))] * 4)
+    assert {one.id.int for one in headers if isinstance(one, CropHeader)} == {3}
+    assert len(headers) == 4
+    assert desk.progress(later(11)).labelled == 2
+    all_at_once([partial(desk.undo, uuid4(), ADA, later(12)) for _ in range(2)])
+    assert desk.progress(later(13)).labelled == 0
 
 
 def test_the_trigger_counts_what_teaches_and_what_is_new(desk: Labelling) -> None:

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloud.config import RetrainingRules
 from cloud.learning.retraining import Labels, Past, outlook
+from cloud.rules import RetrainingRules
+from cloud.web.language import language
 from cloud.web.learning import charts, headline, measures
-from cloud.web.pages import duration, points
 from cloud.web.rollouts import map50_by_split
 from contract.jobs import ClassScore, Comparison, Point, Scores
 from contract.labels import Label
@@ -27,7 +27,7 @@ RULES = RetrainingRules()
     ],
 )
 def test_the_headline_says_what_is_missing(labels: Labels, past: Past, words: str) -> None:
-    assert headline(outlook(RULES, labels, past, NOW)) == words
+    assert headline(outlook(RULES, labels, past, NOW)).replace("\N{NO-BREAK SPACE}", " ") == words
 
 
 def test_the_curve_is_drawn_from_the_first_epoch_to_the_last() -> None:
@@ -74,7 +74,7 @@ def test_times_and_differences_in_words() -> None:
         timedelta(hours=2, minutes=5),
         timedelta(days=3, hours=4),
     ]
-    assert [duration(span.total_seconds()).replace("\N{NO-BREAK SPACE}", " ") for span in spans] == [
+    assert [language("en").duration(span.total_seconds()).replace("\N{NO-BREAK SPACE}", " ") for span in spans] == [
         "40 s", "1 min 51 s", "3 min", "2 h 5 min", "3 d 4 h",
     ]  # fmt: skip
-    assert [points(one) for one in (0.0123, -0.02, 0.0001)] == ["+1.2", "\N{MINUS SIGN}2.0", "0.0"]
+    assert [language("en").points(one) for one in (0.0123, -0.02, 0.0001)] == ["+1.2", "\N{MINUS SIGN}2.0", "0.0"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from cloud.config import RetrainingRules
 from cloud.fleet.keys import make_keys
 from cloud.fleet.releases import Repository
 from cloud.fleet.rollout import Rules
 from cloud.fleet.steward import record_releases
 from cloud.learning.jobs import Jobs
+from cloud.rules import RetrainingRules
 from cloud.web.rollouts import rollout_view
 from contract.jobs import JobKind, JobState, Outcome
 from tests.cloud.release_kit import release

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tuf.ngclient import Updater
 from cloud.fleet.keys import make_keys, renew
 from cloud.fleet.releases import Repository
 from contract.errors import ContractError
-from contract.release import MODEL_NAME, RELEASE_FILES, target_path
+from contract.release import COMPILED_NAME, LIMITS, MODEL_NAME, EdgeTpu, EdgeTpuStatus, target_path
 from tests.cloud.release_kit import release, release_files, signed
 
 NOW = datetime.now(UTC)
@@ -49,7 +50,7 @@ def fetch(folder: Path, address: str, number: int, home: Path) -> dict[str, byte
     door = Updater(str(home), f"{address}/metadata/", str(home), f"{address}/targets/", bootstrap=root)
     door.refresh()
     found = {}
-    for name in RELEASE_FILES:
+    for name in LIMITS:
         info = door.get_targetinfo(target_path(number, name))
         if info is not None:
             found[name] = Path(door.download_target(info)).read_bytes()
@@ -148,3 +149,27 @@ def test_unknown_names_and_too_many_bytes_are_not_staged(folder: Path) -> None:
     for name, content in (("../x", b"1"), ("manifest.json", b"x" * 70_000), ("golden.zip", b"")):
         with pytest.raises(ContractError):
             Repository(folder).stage(1, name, content)
+
+
+def test_a_release_may_have_a_fourth_file_for_the_edge_tpu_if_the_manifest_names_it(
+    folder: Path, address: str, tmp_path: Path
+) -> None:
+    compiled = b"compiled" * 20
+    facts = EdgeTpu(
+        status=EdgeTpuStatus.COMPILED, compiler="16.0", operators_on_edge_tpu=246, operators_on_cpu=0,
+        digest=sha256(compiled).hexdigest(), size=len(compiled),
+    )  # fmt: skip
+    files = release_files(1, edge_tpu=facts) | {COMPILED_NAME: compiled}
+    refuse(folder, 1, files | {COMPILED_NAME: b"x"}, signed(folder, 1, files, NOW), "not the file that was uploaded")
+    stranger = release_files(1) | {COMPILED_NAME: compiled}
+    refuse(folder, 1, stranger, signed(folder, 1, stranger, NOW), "not the compiled file that the manifest names")
+    for name, content in files.items():
+        Repository(folder).stage(1, name, content)
+    Repository(folder).publish(1, signed(folder, 1, files, NOW), NOW)
+    assert fetch(folder, address, 1, tmp_path / "door") == files
+    older = release_files(2, edge_tpu=facts)  # compiled, but its file is not signed
+    Repository(folder).stage(2, COMPILED_NAME, compiled)  # left over from a try that was given up
+    for name, content in older.items():
+        Repository(folder).stage(2, name, content)
+    Repository(folder).publish(2, signed(folder, 2, older, NOW), NOW)
+    assert fetch(folder, address, 2, tmp_path / "door") == older

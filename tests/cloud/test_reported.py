@@ -9,13 +9,13 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import Connection, Engine, select
 
-from cloud.config import PictureRules
 from cloud.fleet.keys import make_keys
 from cloud.fleet.releases import Repository
 from cloud.fleet.rollout import Group, Rules, State
 from cloud.fleet.steward import Steward, change_by_hand
 from cloud.ingest.ingest import ingest
 from cloud.ingest.parcels import Message, open_message
+from cloud.rules import PictureRules
 from cloud.store import fleet, schema
 from cloud.store.blobs import BlobFolder
 from contract.errors import ContractError

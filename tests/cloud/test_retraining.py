@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloud.config import RetrainingRules
 from cloud.learning.retraining import Labels, Past, due, outlook
+from cloud.rules import RetrainingRules
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RULES = RetrainingRules()

@@ -1,63 +1,68 @@
-"""Machines' tokens: told once, kept as a hash, ended by name."""
+"""Machines' tokens: told once, kept as a hash, with scopes, ended by name or by their date."""
 
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import httpx
 import pytest
-from fastapi import Depends, FastAPI
 from sqlalchemy import Engine, select
 
 from cloud.__main__ import main
 from cloud.store.schema import tokens
-from cloud.web.server import WebServer, listen
-from cloud.web.tokens import make_token, new_require_machine, revoke_tokens
+from cloud.web.roles import Machine, Scope
+from cloud.web.tokens import find_machine, make_token, revoke_tokens
 from contract.errors import ContractError
-from rehearsal.processes import wait_until
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def client(engine: Engine) -> Iterator[httpx.Client]:
-    site, require = FastAPI(), new_require_machine(engine)
-
-    @site.get("/who")
-    def who(name: Annotated[str, Depends(require)]) -> str:
-        return name
-
-    door = listen("127.0.0.1", 0)
-    server = WebServer(lambda _: site, door)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started, within_s=10, what="the site serving")
-    with httpx.Client(base_url=f"http://127.0.0.1:{door.getsockname()[1]}") as opened:
-        yield opened
-    server.stop()
-    thread.join(10)
+def bearer(token: str) -> str:
+    return f"Bearer {token}"
 
 
-def ask(client: httpx.Client, authorization: str | None) -> int:
-    headers = {} if authorization is None else {"Authorization": authorization}
-    return client.get("/who", headers=headers).status_code
-
-
-def test_a_token_lets_its_machine_in_until_it_is_revoked(client: httpx.Client, engine: Engine) -> None:
+def test_a_token_lets_its_machine_in_until_it_is_revoked(engine: Engine) -> None:
     token, other = make_token(engine, "gpu-box", NOW), make_token(engine, "laptop", NOW)
-    assert client.get("/who", headers={"Authorization": f"Bearer {token}"}).json() == "gpu-box"
+    assert find_machine(engine, bearer(token), NOW) == Machine("gpu-box", frozenset({Scope.TRAINER}))
     assert revoke_tokens(engine, "gpu-box", NOW) == 1
-    assert ask(client, f"Bearer {token}") == 401
-    assert ask(client, f"Bearer {other}") == 200
+    assert find_machine(engine, bearer(token), NOW) is None
+    assert find_machine(engine, bearer(other), NOW) is not None
 
 
-def test_strangers_are_refused_with_a_challenge(client: httpx.Client, engine: Engine) -> None:
+def test_a_token_has_the_scopes_it_was_made_with_and_ends_when_it_was_told_to(engine: Engine) -> None:
+    ends = NOW + timedelta(days=7)
+    token = make_token(engine, "graphs", NOW, scopes=[Scope.READ, Scope.METRICS], expires_at=ends)
+    found = find_machine(engine, bearer(token), ends - timedelta(seconds=1))
+    assert found == Machine("graphs", frozenset({Scope.READ, Scope.METRICS}))
+    assert find_machine(engine, bearer(token), ends) is None
+
+
+def test_a_token_from_before_there_were_scopes_is_a_trainers(engine: Engine) -> None:
+    token = "mf_" + "a" * 43
+    row = {"sha256": sha256(token.encode()).hexdigest(), "name": "old-box", "made_at": NOW}
+    with engine.begin() as connection:
+        connection.execute(tokens.insert().values(**row))
+    assert find_machine(engine, bearer(token), NOW) == Machine("old-box", frozenset({Scope.TRAINER}))
+
+
+def test_what_is_no_valid_token_is_nobodys(engine: Engine) -> None:
     token = make_token(engine, "gpu-box", NOW)
-    for wrong in (None, "", token, f"Basic {token}", f"Bearer {token}x", f"Bearer mf_{'a' * 43}", f"bearer {token}"):
-        assert ask(client, wrong) == 401
-    assert client.get("/who").headers["www-authenticate"].startswith("Bearer")
+    for wrong in (
+        "",
+        token,
+        f"Basic {token}",
+        f"Bearer {token}x",
+        f"Bearer mf_{'a' * 43}",
+        f"bearer {token}",
+        "Bearer \x00",
+    ):
+        assert find_machine(engine, wrong, NOW) is None
+
+
+@pytest.mark.parametrize("wrong", [{"scopes": []}, {"expires_at": NOW}])
+def test_a_token_without_scope_or_future_is_not_made(engine: Engine, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ContractError):
+        make_token(engine, "gpu-box", NOW, **wrong)
 
 
 def test_the_token_itself_is_nowhere(engine: Engine) -> None:
@@ -78,5 +83,6 @@ def test_the_command_prints_one_token_and_ends_it(
     options = ["--set", f"data={tmp_path}", "--set", f"database={database_url}"]
     assert main(["token", "gpu-box", *options]) == 0
     assert capsys.readouterr().out.startswith("mf_")
+    assert main(["token", "gpu-box", "--scope", "read", "--scope", "metrics", "--days", "30", *options]) == 0
     assert main(["token", "gpu-box", "--revoke", *options]) == 0
-    assert capsys.readouterr().out == "revoked: 1\n"
+    assert capsys.readouterr().out.endswith("revoked: 2\n")

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import Engine
 
-from cloud.config import CloudSettings, PictureRules
+from cloud.config import CloudSettings
 from cloud.ingest.ingest import ingest
 from cloud.ingest.parcels import Message, open_message
 from cloud.ingest.sink import DatabaseSink
+from cloud.rules import PictureRules
 from cloud.store.blobs import BlobFolder
 from cloud.store.store import Store
 from cloud.web.headers import HEADERS
@@ -28,6 +28,7 @@ from contract.health import Heartbeat
 from contract.topics import Channel, Topic
 from rehearsal.processes import wait_until
 from tests.cloud.conftest import BOOT, batch, pass_event
+from tests.cloud.people_kit import signed_in
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 WITH, WITHOUT, WRONG = "with_mask", "without_mask", "mask_worn_incorrectly"
@@ -42,7 +43,7 @@ class Cloud:
         self._sink = DatabaseSink(engine, self._blobs, "consumer")
         settings = CloudSettings.load(None, {"time_zone": "Europe/Paris"})
         self.server = WebServer(partial(new_site, Store(engine), settings, clock=lambda: self.now), door)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{door.getsockname()[1]}", timeout=10)
+        self.client = signed_in(engine, f"http://127.0.0.1:{door.getsockname()[1]}", now=NOW)
 
     def get(self, path: str, **query: Any) -> Any:
         answer = self.client.get(f"/api/v1{path}", params=query)
@@ -157,6 +158,7 @@ def test_yesterday_is_not_today(cloud: Cloud) -> None:
         {"from": "2020-01-01T00:00:00Z"},
         {"by": "minute"},
         {"door": "x" * 40},
+        {"door": "\x00"},
     ],
 )
 def test_a_question_that_cannot_be_is_refused(cloud: Cloud, query: dict[str, str]) -> None:
@@ -201,10 +203,62 @@ def test_the_page_shows_what_was_counted(cloud: Cloud) -> None:
     cloud.heartbeat("front", release=7)
     page = cloud.page()
     assert '<span id="compliance">76\N{NO-BREAK SPACE}%</span>' in page
-    assert '<dd id="passes">1\N{NARROW NO-BREAK SPACE}980</dd>' in page
-    assert "Monday 4 May 2026 · Europe/Paris" in page
-    assert '<th scope="row">front</th>' in page
-    assert "release 7" in page
+    assert 'id="passes">1\N{NARROW NO-BREAK SPACE}980</dd>' in page
+    assert "As counted." in page
+    assert "too few control labels of release 3" in page
+    assert "Monday, 4 May 2026 · Europe/Paris" in page
+    assert '<th scope="row"><a href="/doors/front">front</a></th>' in page
+    assert "release 7" in cloud.client.get("/doors/front").text
+
+
+def test_the_span_and_the_site_are_in_the_address_and_nonsense_is_today_of_all(cloud: Cloud) -> None:
+    cloud.passes("front", 30)
+    cloud.passes("front", 40, at=NOW - timedelta(days=3))
+    told = {"name": "Hall", "time_zone": "Asia/Tokyo"}
+    for slug in ("hall", "yard"):
+        assert cloud.client.put(f"/api/v1/sites/{slug}", json=told).status_code == 200
+    assert cloud.client.put("/api/v1/door-settings/front", json={"site": "hall"}).status_code == 200
+    for query, passes in (
+        ("", 30),
+        ("?span=7d", 70),
+        ("?span=28d&site=hall", 70),
+        ("?site=yard", 0),
+        ("?span=<b>&site=%00", 30),
+    ):
+        page = cloud.client.get(f"/{query}").text
+        assert f'id="passes">{passes}</dd>' in page, query
+        assert "<b>" not in page
+    assert "Asia/Tokyo" in cloud.client.get("/?site=hall").text
+
+
+def test_a_door_that_never_spoke_is_a_page_in_words(cloud: Cloud) -> None:
+    for name in ("nowhere", "%3Cimg%20src=x%3E", "a" * 300, "%F0%9F%98%B7%00"):
+        answer = cloud.client.get(f"/doors/{name}")
+        assert answer.status_code == 404
+        assert "No such door" in answer.text
+        assert "<img src=x>" not in answer.text
+
+
+def test_the_door_page_compares_today_with_the_same_weekday(cloud: Cloud) -> None:
+    cloud.passes("front", 60)
+    for weeks in (1, 2):
+        cloud.passes("front", 60, at=NOW - timedelta(weeks=weeks), label=WITHOUT)
+    page = cloud.client.get("/doors/front").text
+    assert "Today is higher than usual" in page
+    assert "last 2\N{NO-BREAK SPACE}weeks" in page
+    assert "There is no usual yet" in page  # nobody told whether those hours were watched
+
+
+def test_both_pages_speak_the_language_of_the_browser(cloud: Cloud) -> None:
+    cloud.passes("front", 30)
+    for path, words in (
+        ("/", "Richtig getragene Masken"),
+        ("/doors/front", "Heute gegen das Übliche"),
+        ("/doors/x", "Diese Tür gibt es nicht"),
+    ):
+        page = cloud.client.get(path, headers={"Accept-Language": "de-AT"}).text
+        assert '<html lang="de">' in page
+        assert words in page
 
 
 def test_an_empty_house_is_told_how_to_get_its_first_door(cloud: Cloud) -> None:
@@ -245,7 +299,26 @@ def test_every_answer_forbids_inline_code_and_outside_hosts(cloud: Cloud, path: 
     assert "http" not in policy
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet", "/learning", "/label", "/docs"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/fleet",
+        "/?span=28d&site=hall",
+        "/doors/front",
+        "/doors/nowhere",
+        "/learning",
+        "/label",
+        "/settings",
+        "/settings/front",
+        "/alerts",
+        "/docs",
+        "/account",
+        "/users",
+        "/audit",
+        "/sign-in",
+    ],
+)
 def test_pages_hold_no_inline_code_and_name_no_outside_host(cloud: Cloud, path: str) -> None:
     cloud.passes("front", 40)
     page = cloud.client.get(path).text
@@ -262,12 +335,13 @@ def test_pages_hold_no_inline_code_and_name_no_outside_host(cloud: Cloud, path: 
 def test_the_api_describes_itself(cloud: Cloud) -> None:
     schema = cloud.client.get("/api/v1/openapi.json").json()
     assert set(schema["paths"]) == {
-        "/api/v1/doors", "/api/v1/counts", "/api/v1/quarantine", "/api/v1/service", "/api/v1/live", "/healthz",
+        "/api/v1/doors", "/api/v1/counts", "/api/v1/counts.{kind}", "/api/v1/compliance", "/api/v1/quarantine", "/api/v1/service", "/api/v1/live", "/healthz", "/api/v1/me",
         "/api/v1/jobs", "/api/v1/jobs/claim", "/api/v1/jobs/{job}/progress", "/api/v1/jobs/{job}/outcome",
         "/api/v1/rollout", "/api/v1/rollout/{verb}",
         "/api/v1/labels", "/api/v1/labels/next", "/api/v1/labels/undo", "/api/v1/labels/progress",
         "/api/v1/crops/{digest}.jpg", "/api/v1/crops/{crop}/header", "/api/v1/snapshots/{digest}",
         "/api/v1/releases/{release}/{name}", "/api/v1/releases/{release}/publish", "/api/v1/releases/prolong",
+        "/api/v1/sites", "/api/v1/sites/{slug}", "/api/v1/door-settings", "/api/v1/door-settings/{device}", "/api/v1/alerts", "/metrics", "/api/v1/retention",
     }  # fmt: skip
     door = schema["components"]["schemas"]["Door"]
     assert "outbox" in json.dumps(door["properties"]["waiting"])

@@ -19,8 +19,9 @@ def test_a_golden_message_reads_and_writes_byte_for_byte(path: Path) -> None:
     assert model.decode(payload, limit=LIMIT).encode() == payload
 
 
-def test_the_golden_crop_reads_and_writes_byte_for_byte() -> None:
-    payload = (GOLDEN / "crops-control.bin").read_bytes()
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("crops-*.bin")), ids=lambda path: path.stem)
+def test_a_golden_crop_reads_and_writes_byte_for_byte(path: Path) -> None:
+    payload = path.read_bytes()
     assert Crop.decode(payload, device="door-1").encode() == payload
 
 

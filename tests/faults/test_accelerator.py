@@ -19,14 +19,14 @@ from agent.health.coral import FIRST_PAUSE_S, Coral
 from agent.health.marker import Marker
 from agent.health.probe import Probe
 from agent.vision.counter import Counter, Crossing
-from agent.vision.detector import Detection, Detector
+from agent.vision.detector import Detector, Faces
 from agent.vision.frame import Frame
 from agent.vision.geometry import Line
 from agent.vision.guard import Guard
 from agent.vision.meter import Meter
 from agent.vision.pipeline import crossings
 from agent.vision.tracker import Tracker
-from agent.vision.yolo import Pixels
+from agent.vision.yolo import Fitted, Pixels
 from contract.errors import ContractError
 from contract.events import Accelerator
 from rehearsal.processes import Child, Mosquitto, wait_until
@@ -57,16 +57,13 @@ class Stick(Detector):
         self.manifest, self.accelerator = self._sound.manifest, CORAL
         self._left, self._hang_s = faulty, hang_s
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
+    def look(self, pixels: Pixels, fitted: Fitted | None = None) -> Faces:
         self._left -= 1
         if self._left < 0 and not self._hang_s:
             raise RuntimeError("node 1 failed to invoke")
         if self._left == -1:
             time.sleep(self._hang_s)
-        return self._sound.detect(pixels)
-
-    def faint(self) -> list[Detection]:
-        return self._sound.faint()
+        return self._sound.look(pixels, fitted)
 
 
 def count(meter: Meter) -> list[Crossing]:
@@ -76,7 +73,7 @@ def count(meter: Meter) -> list[Crossing]:
             yield frame
 
     line = Line.of(*LINES["passage"])
-    return list(crossings(stream(), detector=meter, tracker=Tracker(), counter=Counter(line)))
+    return list(crossings(stream(), eyes=meter, tracker=Tracker(), counter=Counter(line)))
 
 
 @pytest.mark.parametrize("hang_s", [7.0, 0.0], ids=["85 hang", "86 unplugged"])
@@ -88,7 +85,7 @@ def test_no_pass_is_lost_when_the_coral_hangs_or_is_unplugged_in_the_middle(hang
     guard = Guard(Stick(middle, hang_s=hang_s))
     meter = Meter(guard, fallback=Detector.load(FACTORY_MODEL))
     begun = time.monotonic()
-    meter.detect(frames()[0].pixels)  # one look that is no frame of the count
+    meter.look(frames()[0].pixels)  # one look that is no frame of the count
     assert count(meter) == plain
     assert meter.accelerator is CPU
     assert ("no answer within 5 s" if hang_s else "failed to invoke") in meter.fault
@@ -105,7 +102,7 @@ def test_a_real_delegate_that_hangs_is_left_within_15_s_and_taken_again(
     meter = Meter(Detector.load(model))
     coral = Coral(
         ModelSettings(), meter, Marker(tmp_path), probe=partial(Probe, library=library, deadline_s=60.0),
-        load=partial(Detector.load_on_edge_tpu, library=library),
+        load=partial(Detector.load_on_edge_tpu, library=library), plugged=lambda: False,
     )  # fmt: skip
     now = 1000.0
 
@@ -113,7 +110,7 @@ def test_a_real_delegate_that_hangs_is_left_within_15_s_and_taken_again(
         nonlocal now
         now += 0.01
         coral.tick(now, model, on_trial=False)
-        meter.detect(pixels)
+        meter.look(pixels)
         return meter.accelerator is accelerator
 
     wait_until(lambda: looks_with(CORAL), within_s=60, what="the Coral")
@@ -181,7 +178,10 @@ def test_a_door_without_its_coral_at_boot_counts_on_the_cpu_and_says_why(
     tmp_path: Path, broker: Mosquitto, clip: Path, library: str
 ) -> None:
     """Fault 87: heartbeat and events say `cpu`."""
-    cloud = Cloud(broker.port)
+    cloud, kept = Cloud(broker.port), tmp_path / "outbox"
+    kept.mkdir()
+    for in_use in (True, False):  # it had one when it ran last
+        Marker(kept).write(failures=0, in_use=in_use)
     child = start(tmp_path, broker, clip, library, FAKE_EDGETPU_ABSENT="1")
     try:
         said = "the Coral is not used: no Coral answers (no device): is the stick plugged in?"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.fleet import Desired, DoorLine, DoorPlan
+from contract.fleet import Desired, DoorLine, DoorPlan, OpeningPlan
 from rehearsal.processes import Child, Mosquitto, wait_until
 from rehearsal.scene import LINES, Scene, write_clip
 from tests.agent.release_kit import DEVICE, Cloud
@@ -71,4 +71,20 @@ def test_config_from_the_cloud_invalid(cloud: Cloud, door: Child) -> None:
     assert (
         "as the settings say" in door.log.read_text().splitlines()[-1] or "as the settings say" in door.log.read_text()
     )
+    door.require_running()
+
+
+def test_opening_hours_from_the_cloud_invalid(cloud: Cloud, door: Child) -> None:
+    """A zone that nobody knows is refused alone: the lines beside it are taken, and it counts on."""
+    hours = {"time_zone": "Mars/Base", "open": ["daily 08:00-20:00"]}
+    base = {"schema_version": 1, "device": DEVICE, "number": 1, "release": 0, "door": HALL.model_dump(mode="json")}
+    cloud.say(json.dumps({**base, "opening": hours}).encode())
+    wait_until(lambda: told(cloud, 1), within_s=20, what="the report of the refusal")
+    assert cloud.last
+    assert cloud.last.reason.startswith("opening refused: no time zone 'Mars/Base' here")
+    wait_until(lambda: bool(cloud.events), within_s=60, what="a pass at the cloud's line")
+    right = OpeningPlan(time_zone="Europe/Paris", open=("daily 08:00-20:00",))
+    cloud.say(Desired(device=DEVICE, number=2, release=0, door=HALL, opening=right).encode())
+    wait_until(lambda: told(cloud, 2), within_s=20, what="the report of the right one")
+    assert cloud.last.reason == ""
     door.require_running()

@@ -13,8 +13,9 @@ import pytest
 
 from contract.errors import ContractError
 from contract.tls import CERTIFICATE
-from contract.topics import Channel, Topic
+from contract.topics import Channel, Topic, every
 from provisioning.broker import write_broker
+from provisioning.ca import MOST_OF_A_ROLE, Role
 from provisioning.office import Office, found_office, open_office
 from rehearsal.processes import wait_until
 from tests.provisioning.conftest import Fleet, enrolled, topic, up_to_a_fence
@@ -40,6 +41,29 @@ def test_the_cloud_hears_no_answers_and_speaks_no_events(fleet: Fleet) -> None:
     cloud.say(topic("door-a", Channel.EVENTS), b"forged")
     cloud.say(topic("door-a", Channel.ACKS), b"stored")
     assert up_to_a_fence(cloud, topic("door-a", Channel.EVENTS), speaker=door) == set()
+
+
+def test_several_consumers_share_what_the_doors_say(fleet: Fleet, tmp_path: Path) -> None:
+    """One identity each: the broker takes the client's name from the certificate, and one name is one connection."""
+    shared = f"$share/cloud/{every(Channel.EVENTS)}"
+    consumers = []
+    for number in (1, 2, MOST_OF_A_ROLE):
+        folder = tmp_path / f"consumer-{number}"
+        fleet.office.certify_service(Role.CLOUD, folder, now=datetime.now(UTC), number=number)
+        consumers.append(fleet.peer(folder))
+        assert consumers[-1].open(), fleet.log
+        consumers[-1].hear(shared)
+    door = fleet.connect("door-a")
+    said = {str(number).encode() for number in range(30)}
+    for one in sorted(said):
+        door.say(topic("door-a", Channel.EVENTS), one)
+    wait_until(lambda: sum(len(one.heard) for one in consumers) == 30, within_s=10, what="all events being heard")
+    assert {payload for one in consumers for _, payload in one.heard} == said
+    assert all(one.connected and one.heard for one in consumers)
+    for wrong in (0, MOST_OF_A_ROLE + 1):
+        with pytest.raises(ContractError, match=f"Use 1 to {MOST_OF_A_ROLE}"):
+            fleet.office.certify_service(Role.CLOUD, tmp_path / "wrong", now=datetime.now(UTC), number=wrong)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_what_the_patterns_give_the_cloud_is_no_devices_topic(fleet: Fleet) -> None:

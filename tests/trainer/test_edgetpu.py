@@ -171,7 +171,7 @@ def test_manifest_and_card_say_what_the_compiler_did(tmp_path: Path) -> None:
     card = write_card(again, tmp_path).read_text()
     assert "edgetpu_compiler 16.0.384591198" in card
     assert "246 of 246 operators are on the Edge TPU, 0 on the CPU. 2.4" in card
-    assert "The agent does not load it yet" in card
+    assert "A door with a Coral loads it in the place of the other" in card
     partly = edge_tpu(put(tmp_path, with_foreign_end()), tmp_path / COMPILED_NAME, allow_cpu_ops=True)
     card = write_card(again.model_copy(update={"edge_tpu": partly}), tmp_path).read_text()
     assert "- LEAKY_RELU (x1): Operation not supported" in card

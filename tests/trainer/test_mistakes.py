@@ -214,6 +214,11 @@ def test_a_line_that_is_still_being_written_is_no_epoch(tmp_path: Path) -> None:
     assert [(point.epoch, point.loss, point.map50) for point in curve(run)] == [(1, 6.0, 0.5)]
 
 
+def test_an_epoch_that_was_cut_off_before_its_checkpoint_counts_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "1,3,2,1,.5,.25,3,2,1\n2,3,2,1,.5,.25,3,2,1\n2,1,1,1,.75,.5,3,2,1\n")
+    assert [(point.epoch, point.loss, point.map50) for point in curve(run)] == [(1, 6.0, 0.5), (2, 3.0, 0.75)]
+
+
 @pytest.mark.parametrize(
     ("rows", "header", "labels", "picture", "fault"),
     [

@@ -91,6 +91,14 @@ def test_control_crops_judge_and_never_teach(tmp_path: Path) -> None:
     assert label_path(built.train[1]).read_text() == ""
 
 
+def test_crops_that_are_gone_or_that_no_decoder_reads_are_left_out_and_counted(tmp_path: Path) -> None:
+    given = iter([None, JPEG, JPEG, None, JPEG[:300]])
+    built = build(snapshot(), lambda _: next(given), tmp_path / "set")
+    assert [path.stem for path in built.train] == [str(UUID(int=2))]
+    assert [path.stem for path in built.judge] == [str(UUID(int=3))]
+    assert (built.judge_groups, built.gone, built.unreadable) == ((0,), 2, 1)
+
+
 def test_the_same_snapshot_gives_the_same_bytes(tmp_path: Path) -> None:
     def content(folder: Path) -> dict[str, bytes]:
         build(snapshot(), lambda _: JPEG, folder)

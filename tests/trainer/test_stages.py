@@ -1,7 +1,9 @@
 """The stages with the real libraries, on a tiny set of drawn doors: what `make test-trainer` runs."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -252,9 +254,6 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
     for line in process.stdout:
         if (out / "fit" / "weights" / "last.pt").is_file() and "2/3" in line:
             break
-    import os
-    import signal
-
     os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
     process.wait()
@@ -263,6 +262,21 @@ def test_a_cut_off_run_goes_on_from_its_last_epoch(folder: Path, data: Path, bas
     done = trainer("train", "--out", out, "--resume")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (out / "weights.npz").is_file()
+
+
+def test_a_run_cut_off_while_its_checkpoint_was_written_begins_anew(folder: Path, run: Path) -> None:
+    torn = folder / "torn"
+    shutil.copytree(run, torn)
+    half = Run.open(torn)
+    half.weights.unlink()
+    for checkpoint in (half.last, half.best):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    done = trainer("train", "--out", torn, "--resume")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "cut off: training anew" in done.stdout
+    assert [row["epoch"] for row in half.epochs()] == [row["epoch"] for row in Run.open(run).epochs()]
+    with np.load(half.weights) as found, np.load(run / "weights.npz") as before:
+        assert set(found) == set(before)
 
 
 def test_what_is_kept_of_the_base_is_averaged_in_weight_by_weight(folder: Path, run: Path) -> None:

@@ -1,5 +1,6 @@
 // Fleet and learning: kept current, and their buttons sent; listened to on the document, as the parts are swapped.
 import { keepCurrent, refresh } from "/static/live.js";
+import { filled, post } from "/static/own.js";
 
 const answerLine = document.getElementById("answer");
 const dialog = document.getElementById("confirm");
@@ -15,19 +16,21 @@ function agreed(question, yes) {
 }
 
 async function send(button) {
-  const { post, body, said, ask } = button.dataset;
+  const { post: address, body, said, ask } = button.dataset;
   if (ask && !(await agreed(ask, button.textContent))) return;
   answerLine.textContent = "";
   try {
-    const answer = await fetch(post, {
-      method: "POST", body, headers: body ? { "Content-Type": "application/json" } : {},
-    });
+    const answer = await post(address, body);
+    if (answer.status === 401) {
+      location.reload();
+      return;
+    }
     const told = await answer.json();
     answerLine.dataset.state = answer.ok ? "fine" : "refused";
-    answerLine.textContent = answer.ok ? said : `Not now: ${told.detail}.`;
+    answerLine.textContent = answer.ok ? said : filled(answerLine.dataset.refused, told);
   } catch {
     answerLine.dataset.state = "refused";
-    answerLine.textContent = "The service does not answer: nothing was changed. Try again.";
+    answerLine.textContent = answerLine.dataset.away;
   }
   await refresh();
 }

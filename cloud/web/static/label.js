@@ -1,17 +1,21 @@
 // The labeller's desk: crops come in twenties, answers leave in the background and are kept until they are saved.
+import { filled, post } from "/static/own.js";
+
 const AHEAD = 20;
 const RETRY_MS = [500, 1000, 2000, 5000];
 const KEYS = { 1: "with_mask", 2: "without_mask", 3: "mask_worn_incorrectly", 0: "not_a_face", "?": "cannot_tell" };
 
+const words = document.getElementById("main").dataset;
 const at = (id) => document.getElementById(id);
 const queue = []; // crops to come, the first is shown
 const given = []; // answers of this visit, newest last
 const unsaved = []; // of those, what the service has not confirmed
-let labeller = localStorage.getItem("labeller") ?? "";
+const clock = new Intl.DateTimeFormat(words.tongue, { dateStyle: "medium", timeStyle: "short", timeZone: words.zone });
 let shownAt = 0;
 let fetching = false;
 let sending = false;
 let failures = 0;
+let undoing = null; // id of an undo that is not answered yet
 let none = false; // the service has no more crops now
 
 function say(state, text) {
@@ -26,24 +30,29 @@ function later(act) {
 }
 
 async function more() {
-  if (fetching || !labeller || queue.length > AHEAD / 2) return;
+  if (fetching || queue.length > AHEAD / 2) return;
   fetching = true;
   try {
-    const answer = await fetch(`/api/v1/labels/next?${new URLSearchParams({ labeller, count: AHEAD })}`);
+    const answer = await fetch(`/api/v1/labels/next?count=${AHEAD}`);
+    if (answer.status === 401) {
+      signedOut(more);
+      return;
+    }
     if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
     // a reply may be older than the answers saved meanwhile, so what was answered here stays answered
     const known = new Set([...queue, ...given.map((one) => one.crop)].map((one) => one.crop));
     const fresh = (await answer.json()).filter((one) => !known.has(one.crop));
     for (const one of fresh) {
-      new Image().src = one.picture; // into the browser's cache
+      one.image = new Image(); // kept, so that it is fetched once: the browser stores no picture on disk
+      one.image.src = one.picture;
       queue.push(one);
     }
     none = queue.length === 0;
     failures = 0;
-    say("live", "Live");
+    say("live", words.live);
     if (none) setTimeout(more, 5000);
   } catch {
-    say("lost", "The service does not answer; trying again");
+    say("lost", words.away);
     later(more);
   } finally {
     fetching = false;
@@ -53,22 +62,19 @@ async function more() {
 
 function show() {
   const crop = queue[0];
-  at("who").hidden = Boolean(labeller);
-  at("work").hidden = !labeller || !crop;
-  at("idle").hidden = !labeller || Boolean(crop) || !none;
-  for (const button of at("answers").querySelectorAll("[data-answer]")) button.disabled = !crop || !labeller;
-  at("undo").disabled = !labeller;
+  at("work").hidden = !crop;
+  at("idle").hidden = Boolean(crop) || !none;
+  for (const button of at("answers").querySelectorAll("[data-answer]")) button.disabled = !crop;
+  at("undo").disabled = false;
   if (!crop) {
-    at("idle-title").textContent = given.length ? "All done for now" : "There is nothing to label yet";
-    at("idle-text").textContent = given.length
-      ? "New crops appear here by themselves."
-      : "Doors with crops = true under [learning] send the faces they are least sure of, and some at random.";
+    at("idle-title").textContent = given.length ? words.over : words.none;
+    at("idle-text").textContent = given.length ? words.overMore : words.noneMore;
     return;
   }
   if (at("picture").dataset.crop !== crop.crop) {
     at("picture").dataset.crop = crop.crop;
     at("picture").src = crop.picture;
-    at("where").textContent = `${crop.door}, ${new Date(crop.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
+    at("where").textContent = `${crop.door}, ${clock.format(new Date(crop.at))}`;
     shownAt = performance.now();
   }
   place();
@@ -94,7 +100,8 @@ function place() {
 function answer(kind) {
   const crop = queue.shift();
   if (!crop) return;
-  const wish = { id: newId(), crop: crop.crop, labeller, answer: kind, took_ms: Math.round(performance.now() - shownAt) };
+  undoing = null;
+  const wish = { id: newId(), crop: crop.crop, answer: kind, took_ms: Math.round(performance.now() - shownAt) };
   given.push({ crop, kind, at: Date.now() });
   unsaved.push(wish);
   flash(kind);
@@ -108,10 +115,17 @@ async function save() {
   sending = true;
   while (unsaved.length) {
     try {
-      const reply = await post("/api/v1/labels", unsaved[0]);
+      const reply = await post("/api/v1/labels", JSON.stringify(unsaved[0]));
+      if (reply.status === 401 || reply.status === 403) {
+        at("saving").dataset.state = "lost";
+        at("saving").textContent = filled(words.unsavedOut, { number: unsaved.length });
+        sending = false;
+        signedOut(save);
+        return;
+      }
       if (reply.ok || reply.status === 409 || reply.status === 404 || reply.status === 422) {
         const wish = unsaved.shift(); // refused for good is settled as well
-        if (!reply.ok) at("saving").textContent = `Not kept: ${(await reply.json()).detail}.`;
+        if (!reply.ok) at("saving").textContent = filled(words.refused, await reply.json());
         else if (at("saving").dataset.state === "lost") at("saving").textContent = "";
         if (!reply.ok) given.splice(given.findIndex((one) => one.crop.crop === wish.crop), 1);
         at("saving").dataset.state = "";
@@ -121,7 +135,7 @@ async function save() {
       throw new Error(`the service answers ${reply.status}`);
     } catch {
       at("saving").dataset.state = "lost";
-      at("saving").textContent = `${unsaved.length} not saved yet: the service does not answer. Keep this page open; it tries again.`;
+      at("saving").textContent = filled(words.unsaved, { number: unsaved.length });
       sending = false;
       later(save);
       return;
@@ -133,11 +147,13 @@ async function save() {
 
 async function undo() {
   if (unsaved.length) {
-    at("saving").textContent = "One moment: your last answer is still being saved.";
+    at("saving").textContent = words.saving;
     return;
   }
   try {
-    const reply = await post("/api/v1/labels/undo", { id: newId(), labeller });
+    undoing ??= newId(); // the same until it is answered, so that one press takes one answer back
+    const reply = await post("/api/v1/labels/undo", JSON.stringify({ id: undoing }));
+    if (reply.status < 500) undoing = null;
     const told = await reply.json();
     if (!reply.ok) {
       at("saving").textContent = `${told.detail}.`;
@@ -151,12 +167,13 @@ async function undo() {
     show();
     progress();
   } catch {
-    at("saving").textContent = "The service does not answer: nothing was taken back. Try again.";
+    at("saving").textContent = words.undoAway;
   }
 }
 
-function post(address, body) {
-  return fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+function signedOut(again) {
+  say("lost", words.out);
+  later(again);
 }
 
 function newId() {
@@ -171,8 +188,8 @@ async function progress() {
   try {
     const told = await (await fetch("/api/v1/labels/progress")).json();
     const hours = given.length > 1 ? (Date.now() - given[0].at) / 3_600_000 : 0;
-    const pace = hours ? `, ${Math.round((given.length - 1) / hours)} an hour` : "";
-    at("tally").textContent = `${told.labelled} labelled, ${told.waiting} waiting; ${given.length} by you now${pace}`;
+    const pace = hours ? filled(words.pace, { number: Math.round((given.length - 1) / hours) }) : "";
+    at("tally").textContent = filled(words.tally, { ...told, yours: given.length, pace });
   } catch {
     // the next one will tell
   }
@@ -185,9 +202,9 @@ function flash(kind) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT" || event.repeat) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.key.toLowerCase() === "z") undo();
-  else if (KEYS[event.key] && queue.length && labeller) answer(KEYS[event.key]);
+  else if (KEYS[event.key] && queue.length) answer(KEYS[event.key]);
   else return;
   event.preventDefault();
 });
@@ -196,21 +213,12 @@ at("answers").addEventListener("click", (event) => {
   if (button?.dataset.answer) answer(button.dataset.answer);
   else if (button) undo();
 });
-at("who").addEventListener("submit", (event) => {
-  event.preventDefault();
-  labeller = at("name").value.trim();
-  if (!labeller) return;
-  localStorage.setItem("labeller", labeller);
-  show();
-  more();
-});
 at("picture").addEventListener("load", place);
 addEventListener("resize", place);
 addEventListener("beforeunload", (event) => {
   if (unsaved.length) event.preventDefault();
 });
 
-if (!labeller) say("live", "Live");
 show();
 more();
 progress();

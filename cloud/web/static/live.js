@@ -1,5 +1,6 @@
 // Keeps a page current: each `changed` event fetches the page again and swaps the parts marked data-refresh.
 const AT_MOST_EVERY_MS = 1000;
+const REST = 4; // times what the last answer took: a page that is dear to make is asked for less often
 const live = document.getElementById("live");
 const liveText = document.getElementById("live-text");
 let busy = false;
@@ -13,12 +14,16 @@ function say(state, text) {
 const parts = [...document.querySelectorAll("[data-refresh]")];
 const served = new Map(parts.map((part) => [part.id, part.innerHTML])); // as it came: what is opened or lit since does not count
 
+// By what something that has the focus is found again when its part was swapped.
+const REACHED = "a[href], button, summary, [tabindex]";
+const called = (one) => `${one.tagName} ${one.closest("summary") ? one.closest("details").id : one.id || one.getAttribute("href") || one.dataset.post || one.getAttribute("aria-label")}`;
+
 function swap(fresh) {
   for (const part of parts) {
     const next = fresh.getElementById(part.id);
     if (!next || next.innerHTML === served.get(part.id)) continue;
     served.set(part.id, next.innerHTML);
-    const focused = part.contains(document.activeElement) ? document.activeElement.closest("details")?.id : null;
+    const focused = part.contains(document.activeElement) && document.activeElement !== part ? called(document.activeElement) : null;
     const open = new Map([...part.querySelectorAll("details")].map((one) => [one.id, one.open]));
     const before = new Map([...part.querySelectorAll("[id]")].map((one) => [one.id, one.textContent]));
     part.replaceChildren(...next.childNodes);
@@ -26,7 +31,7 @@ function swap(fresh) {
     for (const one of part.querySelectorAll("dd[id], span[id]")) {
       if (before.has(one.id) && before.get(one.id) !== one.textContent) one.classList.add("fresh");
     }
-    if (focused) document.getElementById(focused)?.querySelector("summary").focus();
+    if (focused) [...part.querySelectorAll(REACHED)].find((one) => called(one) === focused)?.focus({ preventScroll: true });
   }
 }
 
@@ -38,14 +43,19 @@ export async function refresh() {
     return;
   }
   busy = true;
+  const begun = performance.now();
   try {
-    const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+    if (answer.redirected) {
+      location.assign(answer.url); // signed out: the address is the form to sign in again
+      return;
+    }
     if (!answer.ok) throw new Error(`the page answers ${answer.status}`);
     swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
     await afterwards();
-    say("live", "Live");
+    say("live", live.dataset.live);
   } catch {
-    say("lost", "Not updating: the service does not answer");
+    say("lost", live.dataset.away);
   }
   setTimeout(() => {
     busy = false;
@@ -53,12 +63,15 @@ export async function refresh() {
       again = false;
       refresh();
     }
-  }, AT_MOST_EVERY_MS);
+  }, Math.max(AT_MOST_EVERY_MS, REST * (performance.now() - begun)));
 }
 
 export function keepCurrent(then) {
   if (then) afterwards = then;
   const stream = new EventSource("/api/v1/live");
   stream.addEventListener("changed", refresh);
-  stream.addEventListener("error", () => say("lost", "Reconnecting"));
+  stream.addEventListener("error", () => {
+    say("lost", live.dataset.again);
+    if (stream.readyState === EventSource.CLOSED) refresh(); // refused: the page will say why
+  });
 }

@@ -1,0 +1,1 @@
+"""Ingest measured against what C programs need for the same bytes."""

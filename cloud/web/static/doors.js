@@ -1,0 +1,4 @@
+// The doors' health: kept current; everything else works without a script.
+import { keepCurrent } from "/static/live.js";
+
+keepCurrent();
