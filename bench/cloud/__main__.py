@@ -25,6 +25,7 @@ from cloud.store.database import migrate, open_database
 from rehearsal.processes import RehearsalError
 
 PIECE = 5_000  # events a transaction of bare COPY, as the consumer's own batches
+CORE_SHARE = 0.2  # of each consumer that is held back: all programs together then leave much of two cores idle
 
 
 def main() -> int:
@@ -34,11 +35,11 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=300_000, help="a round and way; ten a message: twice as many")
     parser.add_argument("--doors", type=int, default=50)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the consumers")
-    parser.add_argument("--only", choices=("one", "ten"), help="events a message; by default both")
+    parser.add_argument("--only", choices=TABLES, help="one table; by default all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mf-bench-") as name:
         Path(name).chmod(0o755)
-        for which, measure in (("one", one_a_message), ("ten", ten_a_message)):
+        for which, measure in TABLES.items():
             if options.only in (None, which):
                 _table(which, Path(name), measure, options)
     return 0
@@ -93,6 +94,21 @@ def ten_a_message(stage: Stage, events: int, doors: int, seed: int) -> dict[str,
         "binary COPY, INSERT alone": copy_alone(stage, binary, load, binary=True),
         "one consumer": stage.drain([one], single, events),
         "two consumers": stage.drain(two, double, events, share),
+    }
+
+
+def held_back(stage: Stage, events: int, doors: int, seed: int) -> dict[str, Drain]:
+    """Ten events a message, PostgreSQL: one consumer, and two, each held to a fifth of a core, so that neither waits for the other's."""
+    load = messages(events, each=10, doors=doors, rng=Random(seed), now=datetime.now(UTC))
+    single, double = stage.postgres.new_database(), stage.postgres.new_database()
+    two, group = ["double-a", "double-b"], "share=held"
+    stage.subscribe("single", single)
+    for name in two:
+        stage.subscribe(name, double, group)
+    publish(stage.broker.port, load)
+    return {
+        "one consumer": stage.drain(["single"], single, events, share=CORE_SHARE),
+        "two consumers": stage.drain(two, double, events, group, share=CORE_SHARE),
     }
 
 
@@ -153,14 +169,16 @@ def _table(which: str, folder: Path, measure: Callable[[Stage, int, int, int], d
             stage.stop()
         for name, drain in rounds[-1].items():
             print(
-                f"{which} a message, round {seed + 1}: {name:26} {drain.rate:9,.0f} events/s, CPU us/event {drain.cpu_us}",
+                f"{TITLES[which]}, round {seed + 1}: {name:26} {drain.rate:9,.0f} events/s, CPU us/event {drain.cpu_us}",
                 flush=True,
             )
     for name, base in RATIOS[which]:
         ratio = median(one[name].rate / one[base].rate for one in rounds)
-        print(f"{which} a message: {name} over {base}: {ratio:.2f}", flush=True)
+        print(f"{TITLES[which]}: {name} over {base}: {ratio:.2f}", flush=True)
 
 
+TABLES = {"one": one_a_message, "ten": ten_a_message, "held": held_back}
+TITLES = {"one": "one a message", "ten": "ten a message", "held": "ten a message, a fifth of a core each"}
 RATIOS = {
     "one": (("consumer, PostgreSQL", "mosquitto_sub | psql"), ("consumer, SQLite", "mosquitto_sub | sqlite3")),
     "ten": (
@@ -168,6 +186,7 @@ RATIOS = {
         ("one consumer", "binary COPY, INSERT alone"),
         ("two consumers", "one consumer"),
     ),
+    "held": (("two consumers", "one consumer"),),
 }
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from bench.cloud.throttle import held
 from contract.topics import Channel, every
 from rehearsal.postgres import Postgres
 from rehearsal.processes import Child, Mosquitto, RehearsalError, wait_until
@@ -80,21 +81,26 @@ class Stage:
         wall_s = time.perf_counter() - begun
         return Drain(messages, wall_s, self.used(before) | {"programs": _children_s() - own})
 
-    def drain(self, names: Sequence[str], database: str, events: int, *settings: str) -> Drain:
-        """The real consumers, from the first one's connection until the tallies say that every event is stored."""
-        before, seen = self.cpu(), {name: self._log(name).count(CONNECTED) for name in names}
+    def drain(
+        self, names: Sequence[str], database: str, events: int, *settings: str, share: float | None = None
+    ) -> Drain:
+        """The real consumers: what they store from when all are connected until the tallies say that every event is stored.
+
+        With a share each is held to that part of a core.
+        """
+        seen = {name: self._log(name).count(CONNECTED) for name in names}
         children = [self._consumer(name, database, settings) for name in names]
+        pids = [child.process.pid for child in children]
         try:
-            self._await_connection(children[0], seen[names[0]] + 1)
-            begun, start_s = time.perf_counter(), sum(_process_s(child.process.pid) for child in children)
+            for child in children:
+                self._await_connection(child, seen[child.name] + 1)
             stored = _stored(database)
-            while stored() < events:
-                if time.perf_counter() - begun > PATIENCE_S:
-                    raise RehearsalError(f"only {stored()} of {events} events were stored within {PATIENCE_S:g} s")
-                time.sleep(0.02)
-            wall_s = time.perf_counter() - begun
-            used_s = sum(_process_s(child.process.pid) for child in children) - start_s
-            return Drain(events, wall_s, self.used(before) | {"consumers": used_s})
+            before, rest, start_s = self.cpu(), events - stored(), sum(map(_process_s, pids))
+            begun = time.perf_counter()
+            with held(pids, share, _process_s) if share else nullcontext():
+                _await(stored, events)
+            wall_s, used_s = time.perf_counter() - begun, sum(map(_process_s, pids)) - start_s
+            return Drain(rest, wall_s, self.used(before) | {"consumers": used_s})
         finally:
             for child in children:
                 child.stop()
@@ -146,6 +152,14 @@ def _stored(database: str) -> Callable[[], int]:
     else:
         connection = psycopg.connect(psycopg_url(database), autocommit=True)
     return lambda: int(connection.execute(query).fetchone()[0])
+
+
+def _await(stored: Callable[[], int], events: int) -> None:
+    begun = time.perf_counter()
+    while stored() < events:
+        if time.perf_counter() - begun > PATIENCE_S:
+            raise RehearsalError(f"only {stored()} of {events} events were stored within {PATIENCE_S:g} s")
+        time.sleep(0.02)
 
 
 def _roomy(folder: Path, port: int) -> Path:

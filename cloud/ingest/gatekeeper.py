@@ -61,7 +61,7 @@ class Gatekeeper:
         """Who may come in, and who is turned away. Nothing is asked of anybody while there is room and nobody is shut out."""
         with self._lock:
             away: Sequence[Message] = ()
-            if self._meter.anybody_shut or self._waiting > self._crowded:
+            if self._meter.anybody_shut or (self._waiting > self._crowded and not self._all_fit(len(messages))):
                 messages, away = self._sifted(messages)
             held = self._held
             for one in messages:
@@ -156,6 +156,10 @@ class Gatekeeper:
         for one in away:
             self._turned[sender_of(one.topic)] += 1
         return kept, away
+
+    def _all_fit(self, number: int) -> bool:
+        """Whether nobody can have too much, even if so many more messages were all one sender's; without a look at each."""
+        return self._waiting + number <= 2 * self._window and max(self._held.values(), default=0) + number < self._share
 
     def _is_too_much(self, message: Message, here: int, waiting: int) -> bool:
         """Quality 0 knows no acknowledgement that would slow the broker down: what many send has an end too."""

@@ -159,7 +159,7 @@ def _plain_passes(
     """None where a part is not plain, or a time not one that can be true now."""
     oldest, newest = _bounds(now)
     passes = []
-    for known, what, confidence, whence, number, synchronised, line in events:
+    for known, what, confidence, whence, sequence, synchronised, line in events:
         try:
             seen, seen_text = _seen(what)
             source, source_text = _source(whence)
@@ -167,10 +167,14 @@ def _plain_passes(
             return None
         if not oldest <= seen.at <= newest:
             return None
-        sure = synchronised == "true"
-        fingerprint = _fingerprint(f"{device}\n{seen_text}\n{confidence}\n{source_text}\n{number}\n{sure}")
-        one = (known, device, seen, source, line or "", confidence, int(number), sure, fingerprint)
-        passes.append(_new(Pass, (*one, make_row(*one, now) if make_row else None)))
+        sure, number, line = synchronised == "true", int(sequence), line or ""
+        fingerprint = _fingerprint(f"{device}\n{seen_text}\n{confidence}\n{source_text}\n{sequence}\n{sure}")
+        row = (
+            make_row(known, device, seen, source, line, confidence, number, sure, fingerprint, now)
+            if make_row
+            else None
+        )
+        passes.append(_new(Pass, (known, device, seen, source, line, confidence, number, sure, fingerprint, row)))
     return tuple(passes)
 
 

@@ -158,7 +158,10 @@ class FastReceiver(Receiver):
         self._needed = 0
         while at + 2 <= size:
             body, length = at + 2, data[at + 1]
-            if length > 127:
+            if length > 127 and body < size and data[body] < 128:
+                length += (data[body] - 1) << 7  # two bytes, as most have
+                body += 1
+            elif length > 127:
                 body, length = _remaining_length(data, at + 1)
                 if length < 0:
                     fault = MQTTErrorCode.MQTT_ERR_PROTOCOL if body - at > 4 else fault
