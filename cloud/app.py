@@ -49,6 +49,7 @@ from contract.tls import client_context
 log = logging.getLogger("cloud")
 
 Part = Literal["consume", "serve"]
+Work = tuple[str, Callable[[], None], Callable[[], None]]  # what a thread does: its name, how to do it, how to stop it
 STALLED = 70  # exit code of a process that its own watchdog ended
 
 
@@ -87,44 +88,13 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     secure_door = _secure_door(settings) if "serve" in parts else None
     engine = prepare(settings)
     roster = Roster(engine, holder_name())
-    work: list[tuple[str, Callable[[], None], Callable[[], None]]] = []
-    if "consume" in parts:
-        prepare_interpreter()
-        consumer = _new_consumer(settings, engine)
-        work.append(("consumer", consumer.run, consumer.stop))
-        months = PartitionMaker(engine)
-        work.append(("partitions", months.run, months.stop))
-    if door is not None:
-        store = Store(engine)
-        loop = new_loop(settings, engine)
-        make_site = partial(new_site, store, settings, loop=loop)
-        web = WebServer(make_site, door, proxies=settings.proxies)
-        work.append(("web", web.run, web.stop))
-        watch = Watch(loop.retraining, settings.retraining.check_every_s, roster.place(Duty.TRAINING))
-        work.append(("retraining", watch.run, watch.stop))
-        upkeep = roster.place(Duty.UPKEEP)
-        housekeeper = Housekeeper(engine, open_pictures(settings), settings.retention, duty=upkeep)
-        work.append(("housekeeper", housekeeper.run, housekeeper.stop))
-        steward = _new_steward(settings, engine, roster)
-        work.append(("steward", steward.run, steward.stop))
-        postman = new_postman(engine, settings.alerts, roster.place(Duty.MESSAGES))
-        work.append(("postman", postman.run, postman.stop))
-        watchman = Watchman(engine, settings, postman, duty=roster.place(Duty.ALERTS))
-        work.append(("watchman", watchman.run, watchman.stop))
-        work.append(("duties", roster.run, roster.stop))
-        host, port = door.getsockname()[:2]
-        here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        log.info("the page is at %s/", here)
-        _greet(settings, engine, here)
-        if secure_door is not None:
-            secure = WebServer(make_site, secure_door, identity=settings.https.identity)
-            work.append(("secure web", secure.run, secure.stop))
-            log.info("machines are served by TLS on port %d", secure_door.getsockname()[1])
-    teller = Teller(engine, _looks(settings, parts))
-    work.append(("endings", teller.run, teller.stop))
     failures: list[BaseException] = []
-    threads = [threading.Thread(target=_guard, args=(act, failures, done), name=name) for name, act, _ in work]
-    with _signals(done):
+    with _signals(done):  # before anything is said: who reads that the page is there may end us at once
+        work = _consuming(settings, engine) if "consume" in parts else []
+        work += _serving(settings, engine, roster, door, secure_door) if door is not None else []
+        teller = Teller(engine, _looks(settings, parts))
+        work.append(("endings", teller.run, teller.stop))
+        threads = [threading.Thread(target=_guard, args=(act, failures, done), name=name) for name, act, _ in work]
         for thread in threads:
             thread.start()
         done.wait()
@@ -137,6 +107,44 @@ def run(settings: CloudSettings, parts: tuple[Part, ...]) -> int:
     if failures:
         raise failures[0]
     return 0
+
+
+def _consuming(settings: CloudSettings, engine: Engine) -> list[Work]:
+    prepare_interpreter()
+    consumer, months = _new_consumer(settings, engine), PartitionMaker(engine)
+    return [("consumer", consumer.run, consumer.stop), ("partitions", months.run, months.stop)]
+
+
+def _serving(
+    settings: CloudSettings, engine: Engine, roster: Roster, door: socket.socket, secure_door: socket.socket | None
+) -> list[Work]:
+    loop = new_loop(settings, engine)
+    make_site = partial(new_site, Store(engine), settings, loop=loop)
+    web = WebServer(make_site, door, proxies=settings.proxies)
+    watch = Watch(loop.retraining, settings.retraining.check_every_s, roster.place(Duty.TRAINING))
+    upkeep = roster.place(Duty.UPKEEP)
+    housekeeper = Housekeeper(engine, open_pictures(settings), settings.retention, duty=upkeep)
+    steward = _new_steward(settings, engine, roster)
+    postman = new_postman(engine, settings.alerts, roster.place(Duty.MESSAGES))
+    watchman = Watchman(engine, settings, postman, duty=roster.place(Duty.ALERTS))
+    work: list[Work] = [
+        ("web", web.run, web.stop),
+        ("retraining", watch.run, watch.stop),
+        ("housekeeper", housekeeper.run, housekeeper.stop),
+        ("steward", steward.run, steward.stop),
+        ("postman", postman.run, postman.stop),
+        ("watchman", watchman.run, watchman.stop),
+        ("duties", roster.run, roster.stop),
+    ]
+    host, port = door.getsockname()[:2]
+    here = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    log.info("the page is at %s/", here)
+    _greet(settings, engine, here)
+    if secure_door is not None:
+        secure = WebServer(make_site, secure_door, identity=settings.https.identity)
+        work.append(("secure web", secure.run, secure.stop))
+        log.info("machines are served by TLS on port %d", secure_door.getsockname()[1])
+    return work
 
 
 def _greet(settings: CloudSettings, engine: Engine, here: str) -> None:

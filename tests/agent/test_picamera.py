@@ -123,10 +123,10 @@ def test_two_pictures_of_different_shape_are_refused_since_boxes_would_not_fit(p
 def test_a_frame_is_as_old_as_the_sensor_says(port: Picamera) -> None:
     now = time.monotonic()
     (frame,) = take(1, source())
-    assert 0.015 < time.monotonic() - frame.at_s < 2.0
+    assert 0.015 < time.monotonic() - frame.at_s < 5.0
     assert frame.at_s - now > -0.02
     (late,) = take(1, source(boot_clock=lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + 3600))
-    assert time.monotonic() - late.at_s < 2.0  # a stamp of another clock is not believed
+    assert time.monotonic() - late.at_s < 5.0  # a stamp of another clock is not believed
 
 
 @pytest.mark.parametrize(

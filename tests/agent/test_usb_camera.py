@@ -150,10 +150,10 @@ def test_what_is_wrong_is_said(plugs: Plugs, fault: dict[str, Any], words: str) 
 def test_a_frame_is_as_old_as_the_driver_says(plugs: Plugs) -> None:
     plugs.plug("door", 0)
     (at_s,) = look(source(plugs), 1)
-    assert 0.025 < time.monotonic() - at_s < 1.0
+    assert 0.025 < time.monotonic() - at_s < 5.0
     plugs.stamp = lambda: 0.0  # a driver without stamps
     (at_s,) = look(source(plugs), 1)
-    assert 0 <= time.monotonic() - at_s < 0.5
+    assert 0 <= time.monotonic() - at_s < 5.0
 
 
 def test_a_silent_camera_is_given_three_seconds_by_the_driver(plugs: Plugs) -> None:

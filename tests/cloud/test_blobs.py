@@ -178,7 +178,7 @@ def test_a_store_that_stalls_costs_seconds_once_and_nothing_for_a_while(object_s
     for _ in range(100):
         with pytest.raises(BucketError):
             stalled.put(b"picture")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10  # one that was asked takes seconds
     now[0] = 21.0
     with pytest.raises(BucketError, match="ReadTimeout"):
         stalled.get(DIGEST)

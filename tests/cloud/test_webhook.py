@@ -166,7 +166,7 @@ def test_a_server_that_misbehaves_holds_nobody_up(talk: Callable[[socket.socket]
     begun = time.monotonic()
     with talking(talk) as url, pytest.raises(NotDeliveredError):
         send(url, whole_s=0.5)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 8
 
 
 def test_nobody_there_is_said_in_words() -> None:
