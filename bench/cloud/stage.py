@@ -6,14 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from bench.cloud.load import publish
 from bench.cloud.throttle import held
 from contract.topics import Channel, every
 from rehearsal.postgres import Postgres
@@ -81,29 +82,50 @@ class Stage:
         wall_s = time.perf_counter() - begun
         return Drain(messages, wall_s, self.used(before) | {"programs": _children_s() - own})
 
-    def drain(
-        self, names: Sequence[str], database: str, events: int, *settings: str, share: float | None = None
-    ) -> Drain:
-        """The real consumers: what they store from when all are connected until the tallies say that every event is stored.
+    def drain(self, names: Sequence[str], database: str, events: int, *settings: str) -> Drain:
+        """The real consumers, from the first one's connection until the tallies say that every event is stored."""
+        with self._connected(names[:1], names, database, settings) as pids:
+            return self._timed(pids, events, lambda: _await_stored(database, events))
 
-        With a share each is held to that part of a core.
-        """
+    def feed(
+        self,
+        names: Sequence[str],
+        database: str,
+        load: Sequence[tuple[str, bytes]],
+        events: int,
+        *settings: str,
+        share: float,
+    ) -> Drain:
+        """The real consumers, each held to a share of a core; all are connected before the first message is sent."""
+
+        def send_and_wait() -> None:
+            with held(pids, share, _process_s):
+                publish(self.broker.port, load)
+                _await_stored(database, events)
+
+        with self._connected(names, names, database, settings) as pids:
+            return self._timed(pids, events, send_and_wait)
+
+    @contextmanager
+    def _connected(
+        self, awaited: Sequence[str], names: Sequence[str], database: str, settings: Sequence[str]
+    ) -> Iterator[list[int]]:
         seen = {name: self._log(name).count(CONNECTED) for name in names}
         children = [self._consumer(name, database, settings) for name in names]
-        pids = [child.process.pid for child in children]
         try:
             for child in children:
-                self._await_connection(child, seen[child.name] + 1)
-            stored = _stored(database)
-            before, rest, start_s = self.cpu(), events - stored(), sum(map(_process_s, pids))
-            begun = time.perf_counter()
-            with held(pids, share, _process_s) if share else nullcontext():
-                _await(stored, events)
-            wall_s, used_s = time.perf_counter() - begun, sum(map(_process_s, pids)) - start_s
-            return Drain(rest, wall_s, self.used(before) | {"consumers": used_s})
+                if child.name in awaited:
+                    self._await_connection(child, seen[child.name] + 1)
+            yield [child.process.pid for child in children]
         finally:
             for child in children:
                 child.stop()
+
+    def _timed(self, pids: Sequence[int], events: int, work: Callable[[], None]) -> Drain:
+        before, start_s, begun = self.cpu(), sum(map(_process_s, pids)), time.perf_counter()
+        work()
+        wall_s, used_s = time.perf_counter() - begun, sum(map(_process_s, pids)) - start_s
+        return Drain(events, wall_s, self.used(before) | {"consumers": used_s})
 
     def _reader(self, name: str, *more: str) -> list[str]:
         at = ["-h", "127.0.0.1", "-p", str(self.broker.port), "-i", name, "-c", "-q", "1", "-t", every(Channel.EVENTS)]
@@ -154,8 +176,8 @@ def _stored(database: str) -> Callable[[], int]:
     return lambda: int(connection.execute(query).fetchone()[0])
 
 
-def _await(stored: Callable[[], int], events: int) -> None:
-    begun = time.perf_counter()
+def _await_stored(database: str, events: int) -> None:
+    begun, stored = time.perf_counter(), _stored(database)
     while stored() < events:
         if time.perf_counter() - begun > PATIENCE_S:
             raise RehearsalError(f"only {stored()} of {events} events were stored within {PATIENCE_S:g} s")

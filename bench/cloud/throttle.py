@@ -28,13 +28,15 @@ def held(pids: Sequence[int], share: float, cpu_s: Callable[[int], float]) -> It
 
 def _hold(pids: Sequence[int], share: float, cpu_s: Callable[[int], float], done: threading.Event) -> None:
     begun, before, stopped = time.perf_counter(), {pid: cpu_s(pid) for pid in pids}, dict.fromkeys(pids, False)
-    while not done.wait(EVERY_S):
-        allowed_s = (time.perf_counter() - begun) * share
+    try:
+        while not done.wait(EVERY_S):
+            allowed_s = (time.perf_counter() - begun) * share
+            for pid in pids:
+                too_much = cpu_s(pid) - before[pid] > allowed_s
+                if too_much != stopped[pid]:
+                    os.kill(pid, signal.SIGSTOP if too_much else signal.SIGCONT)
+                    stopped[pid] = too_much
+    finally:  # also where one of them has ended
         for pid in pids:
-            too_much = cpu_s(pid) - before[pid] > allowed_s
-            if too_much != stopped[pid]:
-                os.kill(pid, signal.SIGSTOP if too_much else signal.SIGCONT)
-                stopped[pid] = too_much
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

@@ -61,7 +61,7 @@ class MakeRow(Protocol):
         self, known: str, device: str, seen: Seen, source: Source, line: str, confidence: str, sequence: int,
         synchronised: bool, fingerprint: bytes, received_at: datetime,
     ) -> Any:  # fmt: skip
-        """The row, of a pass's fields in their order, which came at `received_at`."""
+        """The row, of a pass's fields in their order, which came at `received_at`; SQLite's is told that when it is written."""
 
 
 class BootTally(NamedTuple):

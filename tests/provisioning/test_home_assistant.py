@@ -54,9 +54,8 @@ def test_with_the_prefix_the_cloud_announces_doors_and_home_assistant_reads_that
     for place in (CONFIG, STATE, status_topic("homeassistant")):
         cloud.say(place, b"true")
     announced = {(place, b"true") for place in (CONFIG, STATE, status_topic("homeassistant"))}
-    wait_until(
-        lambda: announced <= set(reader.heard), within_s=10, what="the announcements"
-    )  # each comes once a filter
+    # Each comes once for every filter of the reader's that fits.
+    wait_until(lambda: announced <= set(reader.heard), within_s=10, what="the announcements")
     assert set(reader.heard) == announced
 
 
