@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from cloud.counts.cells import Cell
-from cloud.counts.periods import Period
+from cloud.counts.periods import HOUR, Period
 from cloud.store.doors import Site, read_sites
 from cloud.store.evidence import evidence_version, read_models
 from cloud.store.passes import table_of_passes
@@ -67,6 +67,13 @@ class Overview:
     bins: Sequence[Bin]
     groups: Sequence[Group]
     alerts: Sequence[AlertAnswer]
+
+    @property
+    def coming(self) -> list[datetime]:
+        """The hours of today that have not begun: the chart's axis names them too."""
+        if self.span.period is not Period.HOUR:
+            return []
+        return [self.end + number * HOUR for number in range((self.until - self.end) // HOUR)]
 
     @property
     def doors(self) -> list[DoorLine]:

@@ -27,21 +27,13 @@ from contract.health import Heartbeat
 from contract.topics import Channel, Topic
 from rehearsal.processes import Child, Mosquitto, wait_until
 from tests.cloud.people_kit import machine_headers, session_token
+from tests.zones import afternoon
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,900",
 )  # fmt: skip
-ZONES = (
-    "Pacific/Auckland",
-    "Asia/Tokyo",
-    "Asia/Dubai",
-    "Europe/Paris",
-    "America/Sao_Paulo",
-    "America/Chicago",
-    "Pacific/Honolulu",
-)
 BY_HOUR = (
     0,
     0,
@@ -98,12 +90,6 @@ def browser(chromium: Chrome) -> Iterator[Chrome]:
     yield chromium
     chromium.get("about:blank")
     chromium.get_log("browser")  # type: ignore[no-untyped-call]
-
-
-def afternoon() -> str:
-    """A zone in which it is now about five in the afternoon: then today has counts, whenever the test runs."""
-    now = datetime.now(UTC)
-    return min(ZONES, key=lambda zone: abs(now.astimezone(ZoneInfo(zone)).hour - 17))
 
 
 class House:

@@ -90,6 +90,8 @@ def test_the_chart_shows_every_hour_and_says_where_it_knows_too_little(browser: 
         summary.click()
     rows = browser.execute_script("return [...document.querySelectorAll('#bins tbody tr')].map((row) => row.innerText)")
     assert 12 <= len(rows) <= 24  # since midnight; it is afternoon
+    coming = browser.find_element(By.ID, "chart").get_attribute("data-coming") or ""
+    assert 23 <= len(rows) + len(coming.split()) <= 25  # its axis goes on to midnight
     assert any("too few" in row for row in rows)
     assert any("%" in row for row in rows)
     assert painted(browser, "rate", "--band") > 500  # nobody labelled: the grey of what is not corrected

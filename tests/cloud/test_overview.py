@@ -65,6 +65,17 @@ def test_a_release_that_turns_out_to_be_another_model_shows_at_once(counting: Co
     assert rate(pages.overview("today", "", NOW)) is None  # which has no labels
 
 
+def test_the_hours_that_have_begun_and_those_to_come_are_the_whole_day(counting: Counting) -> None:
+    pages = overviews(counting.engine)
+    view = pages.overview("today", "", datetime(2026, 10, 25, 9, 20, tzinfo=UTC))  # clocks go back: 25 hours
+    hours = [one.start for one in view.bins] + view.coming
+    assert hours == [view.start + timedelta(hours=number) for number in range(25)]
+    assert view.coming[0] == datetime(2026, 10, 25, 10, tzinfo=UTC)
+    assert view.until == hours[-1] + timedelta(hours=1)
+    assert pages.overview("today", "", datetime(2026, 10, 25, 22, 59, tzinfo=UTC)).coming == []
+    assert pages.overview("7d", "", NOW).coming == []
+
+
 def test_the_whole_and_the_doors_come_from_the_same_moment(counting: Counting) -> None:
     pages = overviews(counting.engine)
     for number in (7, 30):

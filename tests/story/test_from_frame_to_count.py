@@ -16,6 +16,7 @@ from rehearsal.demo import summary, true_counts
 from rehearsal.house import Doorway, House
 from rehearsal.processes import wait_until
 from rehearsal.scene import LINES, Kind, Scene, truth_path, write_clip
+from tests.zones import afternoon
 
 PEOPLE = 7
 
@@ -29,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "house")
+    house = House(tmp_path / "house", cloud_settings=f'time_zone = "{afternoon()}"\n')
     yield house
     house.stop()
 

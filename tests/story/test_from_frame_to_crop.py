@@ -15,6 +15,7 @@ from contract.crops import CropHeader
 from rehearsal.house import Doorway, House
 from rehearsal.processes import wait_until
 from rehearsal.scene import LINES, Scene, write_clip
+from tests.zones import afternoon
 
 LEARNING = "[learning]\ncrops = true\nwindow_s = 10\nbudget = 4\ncontrol_share = 0.5\n"
 
@@ -23,7 +24,7 @@ LEARNING = "[learning]\ncrops = true\nwindow_s = 10\nbudget = 4\ncontrol_share =
 def test_from_frame_to_crop(tmp_path: Path, crops: bool) -> None:
     clip = tmp_path / "door.mp4"
     write_clip(Scene("passage", seed=61, people=6, gap_s=1.2), clip)
-    house = House(tmp_path / "house")
+    house = House(tmp_path / "house", cloud_settings=f'time_zone = "{afternoon()}"\n')
     try:
         house.broker.start()
         house.start_cloud()

@@ -13,14 +13,15 @@ from rehearsal.house import Doorway, House
 from rehearsal.processes import wait_until
 from rehearsal.scene import LINES, Scene, write_clip
 from tests.cloud.people_kit import person_headers
+from tests.zones import afternoon
 
 NOBODY = (0.0, 0.98, 1.0, 0.98)  # the people of the clip walk across, and far above
-CLOSED = {"name": "Hall", "time_zone": "Europe/Paris", "week": ["08:00-18:00"] * 7}
+HALL = {"name": "Hall", "week": ["08:00-18:00"] * 7}
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "house")
+    house = House(tmp_path / "house", cloud_settings=f'time_zone = "{afternoon()}"\n')
     house.broker.start()
     house.start_cloud()
     write_clip(Scene("passage", seed=61, people=3, gap_s=1.0), tmp_path / "door.mp4")
@@ -45,7 +46,7 @@ def stage(house: House) -> str:
 
 def test_a_line_drawn_in_the_cloud_is_where_the_door_counts(house: House) -> None:
     assert stage(house) == "none"
-    put(house, "sites/hall", **CLOSED)
+    put(house, "sites/hall", **HALL, time_zone=afternoon())
     put(house, "door-settings/front", title="Front door", site="hall", lines=[{"line": list(LINES["passage"])}])
     wait_until(lambda: stage(house) == "taken", within_s=30, what="the door taking the line")
     wait_until(lambda: house.overview()[0]["today"]["passes"] > 0, within_s=60, what="a pass at the new line")

@@ -32,6 +32,8 @@ function read(chart) {
       labels: Object.fromEntries(LABELS.map((label) => [label, number(label)])),
     };
   });
+  const coming = chart.box.dataset.coming?.split(" ").map((said) => said.split("=")) ?? []; // hours that had not begun when the page came
+  chart.coming = coming.map(([from, tick]) => ({ from: Number(from), tick })).filter(({ from }) => from >= (chart.bins.at(-1)?.to ?? 0));
   chart.from = Number(chart.box.dataset.from);
   chart.to = Math.max(Number(chart.box.dataset.to), chart.bins.at(-1)?.to ?? 0);
 }
@@ -193,7 +195,7 @@ function ticks(chart) {
   const most = Math.max(2, Math.floor((chart.box.clientWidth - 70) / 62));
   const number = Math.ceil((chart.to - chart.from) / step / most);
   const every = [1, 2, 3, 4, 6, 7, 8, 12, 14].find((one) => one >= number) ?? number;
-  return chart.bins.filter((_, index) => index % every === 0);
+  return [...chart.bins, ...chart.coming].filter((_, index) => index % every === 0);
 }
 
 function options(chart, kind, last) {
