@@ -101,6 +101,17 @@ def test_no_page_scrolls_sideways_at_any_width_and_its_header_stays_low(spoken: 
     assert not faults, "\n".join(faults)
 
 
+def test_a_chart_that_is_still_as_wide_as_the_window_was_makes_no_page_scroll(spoken: Chrome, desk: Desk) -> None:
+    for address in ("", "?span=28d"):
+        show(spoken, desk.address + address, phone=True)
+        wait_until(lambda: bool(spoken.find_elements(By.CSS_SELECTOR, ".plot > *")), within_s=10, what="a chart")
+        wide = spoken.execute_script("""
+            for (const one of document.querySelectorAll(".plot > *")) one.style.width = "1200px";
+            return document.documentElement.scrollWidth
+        """)
+        assert wide == 390
+
+
 def test_what_is_wide_scrolls_in_its_own_box_with_the_words_for_screen_readers_in_it(
     spoken: Chrome, desk: Desk
 ) -> None:
