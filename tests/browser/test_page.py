@@ -90,7 +90,7 @@ def test_the_chart_shows_every_hour_and_says_where_it_knows_too_little(browser: 
         summary.click()
     rows = browser.execute_script("return [...document.querySelectorAll('#bins tbody tr')].map((row) => row.innerText)")
     assert 12 <= len(rows) <= 24  # since midnight; it is afternoon
-    coming = browser.find_element(By.ID, "chart").get_attribute("data-coming") or ""
+    coming = browser.find_element(By.ID, "bins").get_attribute("data-coming") or ""
     assert 23 <= len(rows) + len(coming.split()) <= 25  # its axis goes on to midnight
     assert any("too few" in row for row in rows)
     assert any("%" in row for row in rows)
@@ -108,6 +108,26 @@ def test_the_chart_shows_every_hour_and_says_where_it_knows_too_little(browser: 
     reach.send_keys(Keys.ARROW_RIGHT)
     assert text(browser, "#chart-readout").startswith("01:00")
     assert complaints(browser) == []
+
+
+def test_a_page_that_stays_open_over_midnight_goes_on_with_the_next_days_axis(browser: Chrome, house: House) -> None:
+    house.busy_day()
+    open_page(browser, house.address)
+    wait_until(lambda: painted(browser, "passes", "--with") > 500, within_s=10, what="the bars")
+    before = painted(browser, "passes", "--with")
+    browser.execute_script("""
+        const real = window.fetch, later = (_, words, second) => `${words}${Number(second) + 86400}`;
+        window.fetch = async (...asked) => { // the same passes, said to be a day later
+          const page = await (await real(...asked)).text();
+          return new Response(page.replace(/(data-(?:from|to)=")(\\d+)/g, later).replace(/((?:data-coming="| ))(\\d{10})(?==)/g, later));
+        };
+    """)
+    first = "return Number(document.querySelector('#bins tr[data-from]').dataset.from)"
+    yesterday = browser.execute_script(first)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    house.passes("main-entrance", [{"at": now, "label": "without_mask", "direction": "in"}])
+    wait_until(lambda: browser.execute_script(first) == yesterday + 86_400, within_s=10, what="the next day")
+    assert painted(browser, "passes", "--with") == pytest.approx(before, rel=0.1)  # not squeezed beside an empty day
 
 
 def test_the_page_is_whole_in_the_dark_and_on_a_phone(browser: Chrome, house: House) -> None:

@@ -22,8 +22,8 @@ function open(box) {
 }
 
 function read(chart) {
-  const rows = document.getElementById(chart.box.dataset.table)?.querySelectorAll("tr[data-from]") ?? [];
-  chart.bins = [...rows].map(({ dataset: said, cells }) => {
+  const table = document.getElementById(chart.box.dataset.table); // swapped as the day goes on, and with the day itself
+  chart.bins = [...table.querySelectorAll("tr[data-from]")].map(({ dataset: said, cells }) => {
     const number = (name) => (said[name] === undefined ? null : Number(said[name]));
     return {
       from: number("from"), to: number("to"), watch: said.watch, tick: said.tick, words: said.words, release: said.release,
@@ -32,10 +32,10 @@ function read(chart) {
       labels: Object.fromEntries(LABELS.map((label) => [label, number(label)])),
     };
   });
-  const coming = chart.box.dataset.coming?.split(" ").map((said) => said.split("=")) ?? []; // hours that had not begun when the page came
-  chart.coming = coming.map(([from, tick]) => ({ from: Number(from), tick })).filter(({ from }) => from >= (chart.bins.at(-1)?.to ?? 0));
-  chart.from = Number(chart.box.dataset.from);
-  chart.to = Math.max(Number(chart.box.dataset.to), chart.bins.at(-1)?.to ?? 0);
+  const coming = table.dataset.coming?.split(" ").map((said) => said.split("=")) ?? [];
+  chart.coming = coming.map(([from, tick]) => ({ from: Number(from), tick }));
+  chart.from = Number(table.dataset.from);
+  chart.to = Math.max(Number(table.dataset.to), chart.bins.at(-1)?.to ?? 0);
 }
 
 function inside(u, bin, share = 0.14) {
