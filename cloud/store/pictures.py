@@ -7,7 +7,7 @@ doomed; it is marked `deleting`, unless a row names it again; it is deleted amon
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, select, update
@@ -17,6 +17,13 @@ from cloud.store.blobs import Blobs
 from cloud.store.schema import crops, doomed, labels, snapshots
 
 CHUNK = 500  # values in one statement
+
+
+class Swept(NamedTuple):
+    """What one round of a sweep did."""
+
+    gone: int  # pictures that were deleted
+    more: bool  # whether there may be others that were due when it began
 
 
 def known_digests(connection: Connection, digests: Collection[str]) -> frozenset[str]:
@@ -86,8 +93,12 @@ def is_labelled() -> ColumnElement[bool]:
     )
 
 
-def sweep(engine: Engine, blobs: Blobs, now: datetime, limit: int = CHUNK) -> int:
-    """Delete some of the doomed pictures that are due; returns how many. Raises OSError: what is left is left for the next time."""
+def sweep(engine: Engine, blobs: Blobs, now: datetime, limit: int = CHUNK) -> Swept:
+    """Delete some of the doomed pictures that are due. Raises OSError: what is left is left for the next time.
+
+    Whoever repeats it ends with the first round that was not full: everything that was due at the start has gone then. To
+    go on until nothing is due could take forever, since a door may send what was erased again as fast as it is deleted.
+    """
     with engine.begin() as connection:
         named = exists().where(crops.c.jpeg_digest == doomed.c.digest, crops.c.gone_at.is_(None))
         listing = exists().where(snapshots.c.digest == doomed.c.digest)
@@ -105,7 +116,7 @@ def sweep(engine: Engine, blobs: Blobs, now: datetime, limit: int = CHUNK) -> in
             if connection.execute(mine).rowcount:
                 blobs.delete(digest)
                 gone += 1
-    return gone
+    return Swept(gone, more=len(digests) >= limit)
 
 
 def doom_orphans(

@@ -122,7 +122,7 @@ def _settle(
         missing = pictures.mark_missing(connection, present, now)
     if missing:
         say(f"{missing} crops have no picture any more")
-    while pictures.sweep(engine, places.blobs, now):
+    while pictures.sweep(engine, places.blobs, now).more:
         pass
 
 

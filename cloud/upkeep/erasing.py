@@ -104,7 +104,7 @@ def erase(engine: Engine, blobs: Blobs, journal: Path, erasure: Erasure, now: da
     with engine.begin() as connection:
         erasures.adopt(connection, [erasure])
     go_on(engine, now)
-    while pictures.sweep(engine, blobs, now):
+    while pictures.sweep(engine, blobs, now).more:
         pass
 
 

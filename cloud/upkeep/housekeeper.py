@@ -74,10 +74,11 @@ class Housekeeper:
             )  # fmt: skip
             self._count(gone, "pictures without a row", found, now)
             self._listed_at = now
-        while number := pictures.sweep(self._engine, self._blobs, now):
+        more = True
+        while more:
+            number, more = pictures.sweep(self._engine, self._blobs, now)
             self._count(gone, "pictures deleted", number, now)
-            if self._stop.is_set():
-                break
+            more = more and not self._stop.is_set()
         return gone
 
     def _steps(self, now: datetime) -> list[tuple[str, upkeep.Step]]:

@@ -1,8 +1,10 @@
 """Two that act at once, servers, commands and people: nothing is counted off twice, nothing that came again is lost, no word is overwritten."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -82,6 +84,34 @@ def test_a_sweep_that_stalled_does_not_take_a_picture_that_came_again_meanwhile(
     stalled.join(20)
     assert site.kept(*again) == [True, True]
     assert (len(list(blobs.entries())), site.rows("doomed")) == (2, 0)
+
+
+class _Returning(BlobFolder):
+    """A folder of which each deletion makes a door send one more; after some dozens it has had enough."""
+
+    def __init__(self, folder: Path, send: Callable[[], object]) -> None:
+        super().__init__(folder)
+        self.deleted, self._send = 0, send
+
+    def delete(self, digest: str) -> None:
+        self.deleted += 1
+        if self.deleted < 50:
+            self._send()
+        super().delete(digest)
+
+
+def test_an_erasure_ends_though_a_door_sends_as_fast_as_pictures_go(engine: Engine, tmp_path: Path) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip(
+            "while a picture is deleted SQLite's only place for a writer is taken, so nothing can come meanwhile"
+        )
+    seeds = count()
+    site = Site(engine, BlobFolder(tmp_path / "pictures"))
+    busy = _Returning(tmp_path / "pictures", lambda: site.take_crops(crop(START, seed=next(seeds)), now=NOW))
+    site.take_crops(*(crop(START, seed=next(seeds)) for _ in range(3)), now=START)
+    erasing.erase(engine, busy, tmp_path / "journal", Erasure(uuid4(), "front", None, None, NOW, False, NOW), NOW)
+    assert busy.deleted == 3
+    assert (site.rows("crops"), list(site.blobs.entries())) == (0, [])
 
 
 def test_two_commands_at_once_lose_neither_ones_line_in_the_journal(tmp_path: Path) -> None:

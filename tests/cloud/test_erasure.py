@@ -293,13 +293,15 @@ def test_nothing_slips_through_while_a_door_goes_on_sending(site: Site, tmp_path
     writers = [threading.Thread(target=send) for _ in range(1 if site.engine.dialect.name == "sqlite" else 2)]
     for one in writers:
         one.start()
-    wait_until(lambda: sent > 5 or bool(faults), within_s=30, what="some messages")
-    erase(site.engine, site.blobs, tmp_path / "journal", erasure(events=True), NOW)
-    before = sent
-    wait_until(lambda: sent > before + 5 or bool(faults), within_s=30, what="more messages")
-    done.set()
-    for one in writers:
-        one.join()
+    try:
+        wait_until(lambda: sent > 5 or bool(faults), within_s=30, what="some messages")
+        erase(site.engine, site.blobs, tmp_path / "journal", erasure(events=True), NOW)
+        before = sent
+        wait_until(lambda: sent > before + 5 or bool(faults), within_s=30, what="more messages")
+    finally:
+        done.set()
+        for one in writers:
+            one.join()
     assert faults == []
     assert (site.rows("crops"), site.rows("events"), site.passes()) == (0, 0, 0)
     Housekeeper(site.engine, site.blobs, RetentionRules()).turn(NOW + timedelta(minutes=1))
