@@ -8,9 +8,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 
@@ -40,6 +42,7 @@ def run(*, seconds: float | None, folder: Path, photographs: Path | None, port: 
     doors = [*drawn_doors(folder.parent / "clips", settings=LEARNING), *_real_doors(photographs)]
     shutil.rmtree(folder, ignore_errors=True)
     house = House(folder, port=port, cloud_settings=OPEN)
+    since = datetime.now(UTC)
     try:
         start(house, doors)
         say(f"open {house.page}" + (f"; this ends by itself in {seconds:g} s" if seconds else "; Ctrl-C stops all"))
@@ -47,18 +50,25 @@ def run(*, seconds: float | None, folder: Path, photographs: Path | None, port: 
         ends = time.monotonic() + seconds if seconds else float("inf")
         while not enough.is_set() and (left := ends - time.monotonic()) > 0:
             house.require_running()
-            _status(house.overview())
+            _status(house.overview(), tallies(house, since))
             enough.wait(min(5.0, left))
         print()
         say("stopping the doors; their last passes are delivered first")
         house.stop_doors()
-        print(summary(doors, house.overview()))
+        print(summary(doors, house.overview(), tallies(house, since)))
     finally:
         house.stop()
 
 
-def summary(doors: Sequence[Doorway], overview: list[dict[str, Any]]) -> str:
-    """Counts per door as the cloud has them, beside the drawn truth where there is one."""
+def tallies(house: House, since: datetime) -> dict[str, dict[str, Any]]:
+    """What the cloud's API counts of every running door since the hour in which `since` lies, over midnight too."""
+    hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    span = quote(hour.isoformat())
+    return {name: house.ask(f"counts?from={span}&door={quote(name)}")["total"] for name in house.doors}
+
+
+def summary(doors: Sequence[Doorway], overview: list[dict[str, Any]], counted: dict[str, dict[str, Any]]) -> str:
+    """`counted` per door as the cloud has it, beside the drawn truth where there is one."""
     by_name = {door["name"]: door for door in overview}
     lines = [f"{'door':10} {'in':>8} {'out':>8} " + "".join(f"{label.replace('_', ' '):>23}" for label in LABELS)]
     for door in doors:
@@ -68,8 +78,9 @@ def summary(doors: Sequence[Doorway], overview: list[dict[str, Any]]) -> str:
             continue
         drawn = truth_path(door.clip).is_file()
         truth = true_counts(door.clip, told["frames"] + told["frames_dropped"]) if drawn else None
-        by_label = {one["label"]: one["passes"] for one in told["today"]["labels"]}
-        ways = [_beside(told["today"][way], truth[way] if truth else None) for way in ("in", "out")]
+        tally = counted[door.name]
+        by_label = {one["label"]: one["passes"] for one in tally["labels"]}
+        ways = [_beside(tally[way], truth[way] if truth else None) for way in ("in", "out")]
         labels = [_beside(by_label[label], truth[label] if truth else None) for label in LABELS]
         lines.append(f"{door.name:10} {ways[0]:>8} {ways[1]:>8} " + "".join(f"{cell:>23}" for cell in labels))
     lines.append("n/m: n counted by the whole system, m drawn (a real clip has no exact truth here)")
@@ -123,8 +134,8 @@ def _beside(counted: int, truth: int | None) -> str:
     return str(counted) if truth is None else f"{counted}/{truth}"
 
 
-def _status(overview: list[dict[str, Any]]) -> None:
-    text = "  ".join(f"{door['name']} {door['today']['passes']} ({door['fps']:.0f} fps)" for door in overview)
+def _status(overview: list[dict[str, Any]], counted: dict[str, dict[str, Any]]) -> None:
+    text = "  ".join(f"{door['name']} {counted[door['name']]['passes']} ({door['fps']:.0f} fps)" for door in overview)
     print(
         f"\r  passes: {text}" if sys.stdout.isatty() else f"  passes: {text}",
         end="" if sys.stdout.isatty() else "\n",

@@ -277,7 +277,7 @@ def agent(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[s
     command = [sys.executable, "-m", "agent", *map(str, arguments)]
     env = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, cwd=folder, env=env, stdin=subprocess.DEVNULL
+        command, capture_output=True, text=True, timeout=280, check=False, cwd=folder, env=env, stdin=subprocess.DEVNULL
     )
 
 

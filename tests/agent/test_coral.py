@@ -322,7 +322,7 @@ def test_a_look_at_the_coral_ends_its_thread(bench: Bench) -> None:
     before = threading.active_count()
     bench.go()
     bench.coral.close()
-    wait_until(lambda: threading.active_count() <= before, within_s=5, what="the end of the thread")
+    wait_until(lambda: threading.active_count() <= before, within_s=20, what="the end of the thread")
 
 
 def test_a_coral_that_is_too_hot_rests_and_is_taken_again_when_it_has_cooled(bench: Bench) -> None:

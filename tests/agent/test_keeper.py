@@ -167,7 +167,7 @@ def test_a_look_that_never_ends_is_rolled_back_and_asks_for_a_new_process(bench:
     bench.meter._detector._look = go_on.wait  # type: ignore[attr-defined]
     vision = threading.Thread(target=bench.frames, args=(1,))
     vision.start()
-    wait_until(lambda: bench.meter._busy_since is not None, within_s=5, what="the look")
+    wait_until(lambda: bench.meter._busy_since is not None, within_s=20, what="the look")
     bench.tick(STUCK_S - 1)
     with pytest.raises(TryAgainError, match="must start again"):
         bench.tick(2)

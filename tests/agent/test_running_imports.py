@@ -38,7 +38,7 @@ def test_a_running_agent_has_loaded_nothing_but_what_it_is_said_to_need(tmp_path
     write_clip(Scene("passage", seed=61, people=1), tmp_path / "clip.mp4")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path / "clip.mp4", tmp_path / "outbox"],
-        capture_output=True, text=True, check=True, timeout=100,
+        capture_output=True, text=True, check=True, timeout=280,
     )  # fmt: skip
     loaded = set(done.stdout.splitlines()[-1].split())
     assert loaded >= {"numpy", "cv2", "paho", "pydantic"}

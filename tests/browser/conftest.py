@@ -115,7 +115,7 @@ class House:
         return self._child.log.read_text()
 
     def api(self, path: str) -> Any:
-        return httpx.get(f"{self.address}api/v1{path}", headers=self._reader, timeout=10).json()
+        return httpx.get(f"{self.address}api/v1{path}", headers=self._reader, timeout=30).json()
 
     def send(self, device: str, channel: Channel, payload: bytes) -> None:
         self._client.publish(Topic(device, channel).text, payload, 1).wait_for_publish(10)

@@ -65,7 +65,6 @@ def spoken(browser: Chrome, desk: Desk) -> Iterator[Chrome]:
     browser.get_log("browser")  # type: ignore[no-untyped-call]  # pages that are not there answer 404
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("code", list(NAMES))
 def test_whatever_is_pressed_on_a_phone_is_as_high_as_a_finger_and_lies_on_nothing_else(
     spoken: Chrome, desk: Desk, code: str
@@ -81,7 +80,6 @@ def test_whatever_is_pressed_on_a_phone_is_as_high_as_a_finger_and_lies_on_nothi
     assert not small, "\n".join(f"{address}: {found}" for address, found in small.items())
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("code", list(NAMES))
 def test_no_page_scrolls_sideways_at_any_width_and_its_header_stays_low(spoken: Chrome, desk: Desk, code: str) -> None:
     speak(spoken, desk, code)

@@ -100,7 +100,7 @@ def test_the_chart_shows_every_hour_and_says_where_it_knows_too_little(browser: 
     assert "passes" in latest
     plot = browser.find_element(By.CSS_SELECTOR, "#chart [data-plot=rate] .u-over")
     ActionChains(browser).move_to_element_with_offset(plot, -200, 0).perform()
-    wait_until(lambda: text(browser, "#chart-readout") != latest, within_s=5, what="the pointed-at hour in words")
+    wait_until(lambda: text(browser, "#chart-readout") != latest, within_s=20, what="the pointed-at hour in words")
     assert text(browser, "#chart-readout")
     reach = browser.find_element(By.CSS_SELECTOR, "#chart .reach")
     reach.send_keys(Keys.HOME)

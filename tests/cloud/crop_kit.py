@@ -18,7 +18,7 @@ Sent = tuple[CropHeader, bytes]
 def crops_of(clip: Path, folder: Path) -> list[Sent]:
     """What a door at the passage would have sent of a drawn clip; `folder` gets the files."""
     command = [sys.executable, "-m", "agent", "replay", clip, "--line", "0.5,1,0.5,0", "--crops", folder]
-    subprocess.run([str(part) for part in command], check=True, timeout=100, capture_output=True)
+    subprocess.run([str(part) for part in command], check=True, timeout=280, capture_output=True)
     return [
         (CropHeader.from_parsed(json.loads(path.read_text())), path.with_suffix(".jpg").read_bytes())
         for path in sorted(folder.glob("*.json"))

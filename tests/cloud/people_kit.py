@@ -60,4 +60,4 @@ def machine_headers(
 def signed_in(engine: Engine, address: str, role: Role = Role.ADMIN, now: datetime | None = None) -> httpx.Client:
     """A client of somebody with this role, named after it."""
     headers = person_headers(engine, address, role.value.capitalize(), role, now)
-    return httpx.Client(base_url=address, headers=headers, timeout=10)
+    return httpx.Client(base_url=address, headers=headers, timeout=30)

@@ -37,7 +37,7 @@ class Site:
         self._blobs = BlobFolder(folder / "blobs")
         self._signed_in_at: datetime | None = None
         self._person: dict[str, str] = {}
-        self.client = httpx.Client(base_url=address, timeout=10, event_hooks={"request": [self._sign]})
+        self.client = httpx.Client(base_url=address, timeout=30, event_hooks={"request": [self._sign]})
 
     def _sign(self, request: httpx.Request) -> None:
         if self._signed_in_at != self.now:

@@ -63,7 +63,7 @@ class Served:
             self.visitors[role] = person_headers(self.engine, self.address, role.value, role)
         for scope in Scope:
             self.visitors[scope] = machine_headers(self.engine, scope, name=scope.value)
-        self.client = httpx.Client(base_url=self.address, timeout=10)
+        self.client = httpx.Client(base_url=self.address, timeout=30)
 
     def ask(self, line: str, visitor: Role | Scope | None) -> httpx.Response:
         method, path = line.split(" ")

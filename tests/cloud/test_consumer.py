@@ -172,7 +172,7 @@ def test_messages_published_while_the_consumer_is_away_wait_for_it(
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=30) as client:
         yield client
 
 

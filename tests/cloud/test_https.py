@@ -31,7 +31,7 @@ def identity(office: Office, tmp_path: Path) -> Path:
 
 
 def get(url: str, ca: Path) -> httpx.Response:
-    return httpx.get(url, verify=ssl.create_default_context(cafile=str(ca)), timeout=10)
+    return httpx.get(url, verify=ssl.create_default_context(cafile=str(ca)), timeout=30)
 
 
 def test_a_client_that_trusts_the_ca_is_served_and_others_are_not(
@@ -46,7 +46,7 @@ def test_a_client_that_trusts_the_ca_is_served_and_others_are_not(
     with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
         get(f"https://localhost:{port}/healthz", tmp_path / "other" / "ca.pem")
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://localhost:{port}/healthz", timeout=10)
+        httpx.get(f"http://localhost:{port}/healthz", timeout=30)
     wait_for_log(child, "the page is at http://127.0.0.1")
 
 

@@ -166,7 +166,7 @@ class Site:
         self.server = WebServer(make, door)
         address = f"http://127.0.0.1:{door.getsockname()[1]}"
         self.operator = person_headers(engine, address, "Ola", Role.OPERATOR, NOW)
-        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=10)
+        self.client = httpx.Client(base_url=f"{address}/api/v1", timeout=30)
         self.client.headers.update(self.operator)
         self.token = machine_headers(engine, Scope.TRAINER, now=NOW)
 

@@ -101,7 +101,7 @@ def test_what_was_acknowledged_never_comes_again_and_what_was_not_does(listen: L
         door.publish("in/x", str(number), qos=1)
     wait_until(lambda: len(ear.heard) == 6, within_s=10, what="six messages")
     ear.client.settle([], [one.mid for one in ear.heard if one.payload in (b"0", b"1", b"4")])
-    wait_until(lambda: not ear.client.want_write(), within_s=5, what="the acknowledgements leaving")
+    wait_until(lambda: not ear.client.want_write(), within_s=20, what="the acknowledgements leaving")
     ear.close()
     again = listen()
     wait_until(lambda: len(again.heard) >= 3, within_s=10, what="the others")

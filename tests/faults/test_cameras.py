@@ -103,7 +103,7 @@ def test_a_slow_look_drops_frames_and_does_not_make_them_late() -> None:
             if len(ages) == 8:
                 camera.close()
         assert camera.dropped > 20
-        assert max(ages[2:]) < 0.3
+        assert max(ages[2:]) < 1.0  # of frames in a row the eighth would be 1.75 s old
 
 
 def test_the_password_of_a_camera_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -170,7 +170,7 @@ def test_a_camera_whose_driver_hangs_uninterruptibly_stops_nobody_but_its_reader
     camera = LiveCamera(Hanging(), fps=15, clock=lambda: time.monotonic() + ahead)
     frames = camera.frames()
     next(frames)
-    wait_until(lambda: state(readers[0]) == "D", within_s=5, what="state D")
+    wait_until(lambda: state(readers[0]) == "D", within_s=20, what="state D")
     assert camera.trouble is None
     ahead = HANG_S
     assert camera.trouble == "a call to the camera does not come back; if this stays, restart the door's computer"

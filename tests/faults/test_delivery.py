@@ -53,7 +53,6 @@ def emptied(scene: Scene, within_s: float = 60) -> None:
     assert door.process.returncode == 0
 
 
-@pytest.mark.timeout(300)
 def test_a_door_killed_a_dozen_times_loses_nothing_it_had_stored_and_doubles_nothing(scene: Scene) -> None:
     """[32] [35] [36] [38] The broker and the consumer are killed in between; 200 kills by `python -m bench.delivery kills`."""
     toll = kill_again_and_again(scene, kills=12, rate=100, rng=Random(3))

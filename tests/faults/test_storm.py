@@ -13,7 +13,7 @@ from rehearsal.storm import Storm
 ROUNDS = int(os.environ.get("MASKFLEET_STORM_ROUNDS", "3"))
 
 
-@pytest.mark.timeout(120 + 30 * ROUNDS)
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 @pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not installed (apt-get install postgresql)")
 def test_whatever_is_killed_every_event_is_there_once_and_every_count_is_exact(tmp_path: Path) -> None:
     """Faults 36 and 37, at moments that nobody chose."""

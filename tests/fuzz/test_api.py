@@ -34,7 +34,7 @@ def test_no_generated_request_is_answered_by_5xx_or_undocumented(visitor: str, e
     schema = schemathesis.openapi.from_url(f"{address}/api/v1/openapi.json", headers=reader)
     wrong: Counter[str] = Counter()
     asked = 0
-    with httpx.Client(base_url=address, timeout=10, headers=headers_of(visitor, engine, address)) as client:
+    with httpx.Client(base_url=address, timeout=30, headers=headers_of(visitor, engine, address)) as client:
         for found in schema.get_all_operations():
             operation: Any = cast("Any", found).ok()
             if operation.path != ENDLESS:

@@ -70,7 +70,7 @@ def admin(engine: Engine, address: str, tmp_path: Path) -> httpx.Client:
     sent += [(f"mf/v1/00/{trick}/events", trick.encode()) for trick in TRICKS]
     parcels = [open_message(Message(*one), now=now, pictures=PictureRules()) for one in sent]
     ingest(engine, blobs, parcels, now=now)
-    client = httpx.Client(base_url=address, timeout=10, headers=person_headers(engine, address))
+    client = httpx.Client(base_url=address, timeout=30, headers=person_headers(engine, address))
     put = client.put("/api/v1/sites/a-site", json={"name": TRICKS[0], "time_zone": "UTC"})
     assert put.status_code == 200, put.text
     put = client.put(

@@ -45,7 +45,7 @@ class Service:
 
     def post(self, content: bytes) -> httpx.Response:
         context = ssl.create_default_context(cafile=str(self.ca))
-        return httpx.post(f"{self.url}/enrol", content=content, verify=context, timeout=10)
+        return httpx.post(f"{self.url}/enrol", content=content, verify=context, timeout=30)
 
     def close(self) -> None:
         self._server.stop()

@@ -74,7 +74,7 @@ def test_a_data_set_has_a_label_for_every_visible_face(tmp_path: Path) -> None:
 
 def test_a_program_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
     child = Child("shell", ["sh", "-c", "echo no such luck; exit 3"], log=tmp_path / "log")
-    wait_until(lambda: not child.running, within_s=5, what="the end")
+    wait_until(lambda: not child.running, within_s=20, what="the end")
     with pytest.raises(RehearsalError, match=r"(?s)shell ended with code 3.*no such luck"):
         child.require_running()
 

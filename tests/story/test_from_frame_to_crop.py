@@ -30,7 +30,7 @@ def test_from_frame_to_crop(tmp_path: Path, crops: bool) -> None:
         house.start_cloud()
         settings = LEARNING if crops else ""
         house.start_door(Doorway("door-1", clip, LINES["passage"], loop=False, settings=settings))
-        wait_until(lambda: not house.doors["door-1"].running, within_s=90, what="the clip's end")
+        wait_until(lambda: not house.doors["door-1"].running, within_s=180, what="the clip's end")
         assert house.doors["door-1"].process.returncode == 0
         wait_until(lambda: house.overview()[0]["state"] == "offline", within_s=20, what="the door's goodbye")
         (told,) = house.overview()

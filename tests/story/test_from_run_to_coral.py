@@ -97,7 +97,7 @@ def test_a_run_with_a_compiled_file_ends_on_the_coral_unless_that_file_sees_othe
             )  # fmt: skip
 
         cloud.want(release)
-        wait_until(there, within_s=90, what=f"release {release} on the {accelerator}")
+        wait_until(there, within_s=180, what=f"release {release} on the {accelerator}")
         slot = tmp_path / "models" / "slots" / str(release)
         names = {MODEL_NAME, MANIFEST_NAME, GOLDEN_NAME} | ({COMPILED_NAME} if "without" not in said else set())
         assert {path.name for path in slot.iterdir()} == names

@@ -35,7 +35,7 @@ def put(house: House, path: str, **body: Any) -> None:
     engine = open_database(f"sqlite:///{house.folder / 'cloud' / 'maskfleet.sqlite'}")
     operator = person_headers(engine, house.page, "Olga", Role.OPERATOR)
     engine.dispose()
-    answer = httpx.put(f"{house.page}api/v1/{path}", json=body, headers=operator, timeout=10)
+    answer = httpx.put(f"{house.page}api/v1/{path}", json=body, headers=operator, timeout=30)
     assert answer.status_code == 200, answer.text
 
 
@@ -53,7 +53,7 @@ def test_a_line_drawn_in_the_cloud_is_where_the_door_counts(house: House) -> Non
     (door,) = house.overview()
     assert (door["title"], door["site"]) == ("Front door", "hall")
     reader = {"Authorization": f"Bearer {house.token('prometheus', 'metrics')}"}
-    metrics = httpx.get(f"{house.page}metrics", headers=reader, timeout=10).text
+    metrics = httpx.get(f"{house.page}metrics", headers=reader, timeout=30).text
     assert 'maskfleet_door_up{door="front"} 1.0' in metrics
     house.doors["front"].stop()
     house.start_door(Doorway("front", house.folder.parent / "door.mp4", NOBODY))

@@ -16,7 +16,7 @@ from trainer.comparison import BEGIN, END, PAGE, PICTURE
 from trainer.run import Source
 from trainer.two_stage import Classifier
 
-pytestmark = [pytest.mark.trainer, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.trainer
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 

@@ -94,7 +94,7 @@ def test_the_factory_model_scores_well_on_drawn_doors_it_never_saw(scenes: Path)
 
 def trainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "trainer", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_the_command_prints_the_agreed_shape(scenes: Path) -> None:

@@ -248,7 +248,7 @@ def test_a_model_without_manifest_is_refused_in_one_line(tmp_path: Path) -> None
         [sys.executable, "-m", "trainer", "pictures", tmp_path],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
