@@ -1,6 +1,7 @@
 """Real programs as children of a rehearsal: started on free ports, waited for, stopped in order."""
 
 import getpass
+import random
 import shutil
 import signal
 import socket
@@ -10,17 +11,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+PORTS = range(15_000, 32_000)  # Linux gives outgoing connections what lies above
+
 
 class RehearsalError(Exception):
     """Something the rehearsal needs is missing or did not start; the message says what to do."""
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on right now, and that the system gives to no outgoing connection."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RehearsalError("a hundred ports of loopback were tried, and all are taken: end what listens there")
 
 
 def wait_until(ready: Callable[[], bool], *, within_s: float, what: str) -> None:

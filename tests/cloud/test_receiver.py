@@ -80,6 +80,19 @@ def door(broker: Mosquitto) -> Iterator[Client]:
     client.loop_stop()
 
 
+def hears(door: Client, topics: str) -> list[bytes]:
+    """Subscribe the door; what it hears from now on stands in the list."""
+    heard, subscribed = list[bytes](), threading.Event()
+
+    def hear(_client: Client, _data: Any, message: MQTTMessage) -> None:
+        heard.append(bytes(message.payload))
+
+    door.on_message, door.on_subscribe = hear, lambda *_: subscribed.set()
+    door.subscribe(topics, 1)
+    assert subscribed.wait(10)
+    return heard
+
+
 def test_messages_of_every_size_quality_and_property_arrive_whole_and_in_order(listen: Listen, door: Client) -> None:
     ear = listen()
     sizes = [0, 1, 100, 126, 127, 128, 129, 16_382, 16_383, 16_384, 70_000, 200_000]
@@ -101,7 +114,11 @@ def test_what_was_acknowledged_never_comes_again_and_what_was_not_does(listen: L
         door.publish("in/x", str(number), qos=1)
     wait_until(lambda: len(ear.heard) == 6, within_s=10, what="six messages")
     ear.client.settle([], [one.mid for one in ear.heard if one.payload in (b"0", b"1", b"4")])
-    wait_until(lambda: not ear.client.want_write(), within_s=20, what="the acknowledgements leaving")
+    behind = hears(door, "out/#")
+    ear.client.settle(
+        [("out/a", b"behind")], []
+    )  # a broker takes a new connection before it has read the old one's rest
+    wait_until(lambda: behind == [b"behind"], within_s=20, what="the broker reading the acknowledgements")
     ear.close()
     again = listen()
     wait_until(lambda: len(again.heard) >= 3, within_s=10, what="the others")
@@ -124,15 +141,8 @@ def test_where_there_is_no_room_nothing_is_read_and_nothing_lost(listen: Listen,
 def test_more_answers_than_the_broker_allows_at_once_all_arrive_before_the_acknowledgements(
     listen: Listen, door: Client
 ) -> None:
-    ear, answers = listen(), list[bytes]()
-
-    def hear(_client: Client, _data: Any, message: MQTTMessage) -> None:
-        answers.append(bytes(message.payload))
-
-    subscribed = threading.Event()
-    door.on_message, door.on_subscribe = hear, lambda *_: subscribed.set()
-    door.subscribe("out/#", 1)
-    assert subscribed.wait(10)
+    ear = listen()
+    answers = hears(door, "out/#")
     door.publish("in/x", "hello", qos=1)
     wait_until(lambda: len(ear.heard) == 1, within_s=10, what="the message")
     sent = [f"{number} {'x' * (number % 300)}".encode() for number in range(1_000)]  # mosquitto allows 200 here
