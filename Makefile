@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+AGAIN := --reruns 1 --max-suite-reruns 3 # docs/adr/0025
 
 .PHONY: help setup demo demo-loop test test-trainer test-arm64 trainer-environments check fix bench lock docs
 
@@ -20,10 +21,10 @@ demo-loop: trainer-environments ## one turn of the learning loop: crops, labels,
 test: ## all tests that need no torch and no TensorFlow (also installs PostgreSQL and Chromium)
 	@./deploy/setup.sh test
 	@$(MAKE) --no-print-directory check
-	$(PYTHON) -m pytest tests/story tests/browser tests -m "not trainer and not arm64" -n auto --maxprocesses 4 --dist loadfile
+	$(PYTHON) -m pytest tests/story tests/browser tests -m "not trainer and not arm64" -n auto --maxprocesses 4 --dist loadfile $(AGAIN)
 
 test-trainer: trainer-environments ## real training and conversion on a tiny set, in environments outside the checkout
-	$(PYTHON) -m pytest -m trainer
+	$(PYTHON) -m pytest -m trainer $(AGAIN)
 
 test-arm64: ## the agent on an emulated Raspberry Pi 4 with Debian 13 (Linux, as root; downloads a system once)
 	@./deploy/setup.sh arm64

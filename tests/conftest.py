@@ -11,6 +11,16 @@ from rehearsal.processes import Mosquitto
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test was run again: that it then passed makes it no smaller fault, of the test or of the product."""
+    first_tries = terminalreporter.getreports("rerun")
+    if first_tries:
+        terminalreporter.section("RUN AGAIN, AND WHY", red=True)
+    for report in first_tries:
+        terminalreporter.line(report.nodeid, red=True)
+        terminalreporter.line(report.longreprtext)
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A real mosquitto on a free loopback port, with its own data folder."""
