@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from selenium.webdriver import Chrome
@@ -48,6 +49,15 @@ def deliver(desk: Desk, crops: list[Sent]) -> None:
 def answers(desk: Desk) -> list[str | None]:
     with desk.engine.connect() as connection:
         return list(connection.execute(select(labels.c.answer).order_by(labels.c.at)).scalars())
+
+
+def answers_of(desk: Desk, crop: str | None) -> list[str | None]:
+    with desk.engine.connect() as connection:
+        return list(
+            connection.execute(
+                select(labels.c.answer).where(labels.c.crop == UUID(crop)).order_by(labels.c.at)
+            ).scalars()
+        )
 
 
 def press(browser: Chrome, keys: str) -> None:
@@ -115,6 +125,78 @@ window.fetch = async (address, wish) => {
   return reply;
 };
 """  # crops were asked for before an answer was saved, and come after it
+
+
+SLOW = """
+const real = window.fetch, tried = new Set();
+window.refusing = "";
+window.fetch = async (address, wish) => {
+  if (!address.startsWith("/api/v1/labels") || wish?.method !== "POST") return real(address, wish);
+  await new Promise((done) => setTimeout(done, 150));
+  if (window.refusing && wish.body.includes(window.refusing)) {
+    window.refusing = "";
+    return new Response('{"detail": "another labeller has this crop now"}', { status: 409 });
+  }
+  const reply = await real(address, wish);
+  if (tried.has(wish.body)) return reply;
+  tried.add(wish.body);
+  throw new TypeError("the reply is lost");
+};
+"""  # each wish comes late, and its first reply is lost
+
+
+def shown(browser: Chrome) -> str | None:
+    return browser.find_element(By.ID, "picture").get_attribute("data-crop")
+
+
+def test_keys_pressed_while_earlier_ones_are_on_their_way_count_once_and_in_order(
+    browser: Chrome, desk: Desk, crops: list[Sent]
+) -> None:
+    deliver(desk, crops)
+    open_page(browser, f"{desk.address}label")
+    picture_shown(browser)
+    browser.execute_script(SLOW)
+    first = shown(browser)
+    press(browser, "13zz")
+    assert shown(browser) == first  # before any of it is saved
+    press(browser, "2")
+    wait_until(lambda: len(answers(desk)) == 5, within_s=30, what="five events saved")
+    wait_until(lambda: text(browser, "#saving") == "", within_s=10, what="nothing left to save")
+    assert answers(desk) == ["with_mask", "mask_worn_incorrectly", None, None, "without_mask"]
+    assert answers_of(desk, first) == ["with_mask", None, "without_mask"]
+
+
+def test_the_undo_of_an_answer_that_was_refused_takes_no_other_back(
+    browser: Chrome, desk: Desk, crops: list[Sent]
+) -> None:
+    deliver(desk, crops)
+    open_page(browser, f"{desk.address}label")
+    picture_shown(browser)
+    browser.execute_script(SLOW)
+    press(browser, "1")
+    refused = shown(browser)
+    browser.execute_script("window.refusing = arguments[0]", refused)
+    press(browser, "3z")
+    wait_until(lambda: "another labeller" in text(browser, "#saving"), within_s=30, what="the refusal told")
+    assert shown(browser) != refused
+    press(browser, "2")
+    wait_until(lambda: len(answers(desk)) == 2, within_s=30, what="the next answer saved")
+    assert answers(desk) == ["with_mask", "without_mask"]
+
+
+def test_an_answer_of_an_earlier_visit_can_be_taken_back(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:
+    deliver(desk, crops)
+    open_page(browser, f"{desk.address}label")
+    picture_shown(browser)
+    first = shown(browser)
+    press(browser, "1")
+    wait_until(lambda: len(answers(desk)) == 1, within_s=10, what="the answer saved")
+    open_page(browser, f"{desk.address}label")
+    picture_shown(browser)
+    press(browser, "zz")
+    wait_until(lambda: shown(browser) == first, within_s=10, what="the first crop again")
+    wait_until(lambda: "no answer of yours" in text(browser, "#saving"), within_s=10, what="the second undo's answer")
+    assert answers(desk) == ["with_mask", None]
 
 
 def test_crops_that_come_late_are_not_shown_twice(browser: Chrome, desk: Desk, crops: list[Sent]) -> None:

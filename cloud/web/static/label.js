@@ -1,4 +1,5 @@
-// The labeller's desk: crops come in twenties, answers leave in the background and are kept until they are saved.
+// The labeller's desk: crops come in twenties; answers and undos leave in the background, in the order they were given,
+// and are kept until they are saved.
 import { filled, post } from "/static/own.js";
 
 const AHEAD = 20;
@@ -8,14 +9,14 @@ const KEYS = { 1: "with_mask", 2: "without_mask", 3: "mask_worn_incorrectly", 0:
 const words = document.getElementById("main").dataset;
 const at = (id) => document.getElementById(id);
 const queue = []; // crops to come, the first is shown
-const given = []; // answers of this visit, newest last
-const unsaved = []; // of those, what the service has not confirmed
+const given = []; // answers of this visit that stand, newest last
+const unsaved = []; // answers and undos that the service has not confirmed, oldest first
 const clock = new Intl.DateTimeFormat(words.tongue, { dateStyle: "medium", timeStyle: "short", timeZone: words.zone });
 let shownAt = 0;
+let begun = 0; // when the first of the given answers was given
 let fetching = false;
 let sending = false;
 let failures = 0;
-let undoing = null; // id of an undo that is not answered yet
 let none = false; // the service has no more crops now
 
 function say(state, text) {
@@ -40,7 +41,7 @@ async function more() {
     }
     if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
     // a reply may be older than the answers saved meanwhile, so what was answered here stays answered
-    const known = new Set([...queue, ...given.map((one) => one.crop)].map((one) => one.crop));
+    const known = new Set([...queue, ...given].map((one) => one.crop));
     const fresh = (await answer.json()).filter((one) => !known.has(one.crop));
     for (const one of fresh) {
       one.image = new Image(); // kept, so that it is fetched once: the browser stores no picture on disk
@@ -100,74 +101,84 @@ function place() {
 function answer(kind) {
   const crop = queue.shift();
   if (!crop) return;
-  undoing = null;
-  const wish = { id: newId(), crop: crop.crop, answer: kind, took_ms: Math.round(performance.now() - shownAt) };
-  given.push({ crop, kind, at: Date.now() });
-  unsaved.push(wish);
+  if (!given.length) begun = Date.now();
+  given.push(crop);
+  const took = Math.round(performance.now() - shownAt);
+  unsaved.push({ crop, address: "/api/v1/labels", wish: { id: newId(), crop: crop.crop, answer: kind, took_ms: took } });
   flash(kind);
   show();
   save();
   more();
 }
 
+function undo() {
+  const crop = given.pop(); // none: an answer of an earlier visit, which only the service knows
+  unsaved.push({ crop, address: "/api/v1/labels/undo", wish: { id: newId() } });
+  if (crop) bring(crop);
+  save();
+}
+
+function bring(crop) {
+  without(queue, crop);
+  queue.unshift(crop);
+  show();
+}
+
+function without(list, crop, of = (one) => one) {
+  const found = list.findIndex((one) => of(one)?.crop === crop.crop);
+  if (found >= 0) list.splice(found, 1);
+}
+
 async function save() {
   if (sending) return;
   sending = true;
-  while (unsaved.length) {
-    try {
-      const reply = await post("/api/v1/labels", JSON.stringify(unsaved[0]));
+  try {
+    while (unsaved.length) {
+      const [first] = unsaved;
+      const reply = await post(first.address, JSON.stringify(first.wish)); // the same id again where no reply came: it counts once
       if (reply.status === 401 || reply.status === 403) {
-        at("saving").dataset.state = "lost";
-        at("saving").textContent = filled(words.unsavedOut, { number: unsaved.length });
-        sending = false;
+        notSaved(words.unsavedOut);
         signedOut(save);
         return;
       }
-      if (reply.ok || reply.status === 409 || reply.status === 404 || reply.status === 422) {
-        const wish = unsaved.shift(); // refused for good is settled as well
-        if (!reply.ok) at("saving").textContent = filled(words.refused, await reply.json());
-        else if (at("saving").dataset.state === "lost") at("saving").textContent = "";
-        if (!reply.ok) given.splice(given.findIndex((one) => one.crop.crop === wish.crop), 1);
-        at("saving").dataset.state = "";
-        failures = 0;
-        continue;
-      }
-      throw new Error(`the service answers ${reply.status}`);
-    } catch {
-      at("saving").dataset.state = "lost";
-      at("saving").textContent = filled(words.unsaved, { number: unsaved.length });
-      sending = false;
-      later(save);
-      return;
+      if (!reply.ok && ![404, 409, 422].includes(reply.status)) throw new Error(`the service answers ${reply.status}`);
+      const told = await reply.json();
+      unsaved.shift(); // refused for good is settled as well
+      failures = 0;
+      if (at("saving").dataset.state === "lost") at("saving").textContent = "";
+      at("saving").dataset.state = "";
+      settle(first, reply.ok, told);
     }
+  } catch {
+    notSaved(words.unsaved);
+    later(save);
+    return;
+  } finally {
+    sending = false;
   }
-  sending = false;
   progress();
 }
 
-async function undo() {
-  if (unsaved.length) {
-    at("saving").textContent = words.saving;
-    return;
-  }
-  try {
-    undoing ??= newId(); // the same until it is answered, so that one press takes one answer back
-    const reply = await post("/api/v1/labels/undo", JSON.stringify({ id: undoing }));
-    if (reply.status < 500) undoing = null;
-    const told = await reply.json();
-    if (!reply.ok) {
-      at("saving").textContent = `${told.detail}.`;
-      return;
-    }
-    given.pop();
-    at("saving").textContent = "";
-    const already = queue.findIndex((one) => one.crop === told.crop);
-    if (already >= 0) queue.splice(already, 1);
-    queue.unshift(told);
+function notSaved(text) {
+  at("saving").dataset.state = "lost";
+  at("saving").textContent = filled(text, { number: unsaved.length });
+}
+
+function settle({ crop, wish }, kept, told) {
+  if (wish.answer) {
+    if (kept) return;
+    at("saving").textContent = filled(words.refused, told);
+    without(unsaved, crop, (one) => one.crop); // its undo would take another answer back
+    without(given, crop);
+    without(queue, crop);
     show();
-    progress();
-  } catch {
-    at("saving").textContent = words.undoAway;
+  } else if (!kept) {
+    at("saving").textContent = `${told.detail}.`;
+  } else {
+    at("saving").textContent = "";
+    if (told.crop === crop?.crop) return; // it is shown already, or answered again
+    if (crop) without(queue, crop); // answered in another tab meanwhile, or its picture is gone: the one before came
+    bring(told);
   }
 }
 
@@ -187,7 +198,7 @@ function newId() {
 async function progress() {
   try {
     const told = await (await fetch("/api/v1/labels/progress")).json();
-    const hours = given.length > 1 ? (Date.now() - given[0].at) / 3_600_000 : 0;
+    const hours = given.length > 1 ? (Date.now() - begun) / 3_600_000 : 0;
     const pace = hours ? filled(words.pace, { number: Math.round((given.length - 1) / hours) }) : "";
     at("tally").textContent = filled(words.tally, { ...told, yours: given.length, pace });
   } catch {
