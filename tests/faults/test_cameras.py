@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.vision.camera import Camera, Clip, open_camera
+from agent.vision.camera import Camera, Clip, PacedClip, open_camera
 from agent.vision.capture import NetworkSource
 from agent.vision.frame import Frame
 from agent.vision.live import HANG_S, Due, LiveCamera
@@ -129,7 +129,9 @@ def test_a_device_number_that_does_not_exist_is_waited_for() -> None:
 def test_a_file_that_ends_ends_a_clip_and_is_begun_again_by_a_live_camera(tmp_path: Path) -> None:
     """[88]"""
     clip = drawn_clip(tmp_path / "clip.mp4", frames=10)
-    assert len(list(open_camera(str(clip), fps=30).frames())) == 10
+    played = open_camera(str(clip), fps=30)
+    assert isinstance(played, PacedClip)
+    assert len(list(played.frames())) + played.dropped == 10
     camera = LiveCamera(NetworkSource(str(clip)), fps=1000)
     with looking(camera) as seen:
         wait_until(lambda: camera.trouble is not None, within_s=WAIT_S, what="the trouble")
